@@ -1,0 +1,10 @@
+//! What is promised to a client, and what holds it to that. Invariant: nothing is held for a client
+//! beyond a reservation made before it was admitted, and all of it is back when the client has gone.
+
+pub mod budget;
+pub mod ring;
+mod stake;
+mod sync;
+
+pub use budget::{Budget, Reservation};
+pub use stake::{Departure, Stake};

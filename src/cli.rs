@@ -1,0 +1,182 @@
+//! The command line. Invariant: what a command prints for programs goes to standard output, what it
+//! says to people to standard error; an error says what to do.
+
+mod check;
+mod say;
+mod serve;
+mod voices;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::config::{Config, KEYS, Kind, Settings};
+use crate::speech::process;
+
+/// Runs the command that `args` name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = command().get_matches_from(args);
+    match dispatch(&matches) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("evensong: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    if let Some(("engine", engine)) = matches.subcommand() {
+        let name = engine.get_one::<String>("name").context("an engine's name")?;
+        let library = engine.get_one::<PathBuf>("library").map(PathBuf::as_path);
+        process::run(name, library)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (name, sub) = matches.subcommand().unwrap_or(("serve", matches));
+    let settings = settings(sub)?;
+    let config = settings.check()?;
+    match name {
+        "check" if sub.get_flag("health") => check::health(&config),
+        "check" => check::print(&settings),
+        "say" => runtime()?.block_on(say::run(&config, sub)),
+        "voices" => runtime()?.block_on(voices::run(&config)),
+        _ => runtime()?.block_on(serve::run(&config, sub)),
+    }
+}
+
+fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
+    let env = |name: &str| std::env::var(name).ok();
+    let file = matches.get_one::<PathBuf>("config").cloned();
+    let file = file.or_else(|| env("EVENSONG_CONFIG").map(PathBuf::from));
+    let flag = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
+    Ok(Settings::read(file.as_deref(), env, flag)?)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the runtime could not be started")
+}
+
+/// Text for people on a terminal, JSON for collectors; `EVENSONG_LOG` filters (`info`, `debug`, …).
+fn log_to_stderr(default: &str) {
+    let filter = std::env::var("EVENSONG_LOG").unwrap_or_else(|_| default.to_string());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process (tests) is not an error worth stopping for.
+    let _ = if std::io::stderr().is_terminal() {
+        builder.with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+}
+
+/// The whole command line.
+pub fn command() -> Command {
+    let say = Command::new("say")
+        .about("Speak a text: to a player, a pipe or a file")
+        .arg(
+            Arg::new("text")
+                .required(true)
+                .value_name("TEXT|-")
+                .help("The text; - reads it from standard input"),
+        )
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write a .wav or .pcm file; - is standard output"),
+        )
+        .arg(Arg::new("voice").long("voice").help("A voice of `voices list`, as en-gb or de+f2"))
+        .arg(
+            Arg::new("speed")
+                .long("speed")
+                .value_parser(value_parser!(f32))
+                .default_value("1")
+                .help("0.25 to 4"),
+        );
+    let voices = Command::new("voices")
+        .about("The voices that can speak")
+        .subcommand(Command::new("list").about("List them"));
+    let check = Command::new("check")
+        .about("Print the settings in force, without secrets")
+        .arg(flag("health").help("Ask a running server whether it lives; exit 0 or 1"));
+    let engine = Command::new("engine")
+        .hide(true)
+        .arg(Arg::new("name").required(true).value_parser(process::NAMES))
+        .arg(Arg::new("library").value_parser(value_parser!(PathBuf)));
+    let announce =
+        flag("announce").help("Print the addresses in use as one line of JSON on standard output");
+    let root = Command::new("evensong")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A voice and TTS streaming service whose memory stays flat")
+        .arg(announce.clone())
+        .subcommand(Command::new("serve").about("Serve (the default)").arg(announce))
+        .subcommands([say, voices, check, engine])
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .global(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("A TOML file; see evensong.example.toml [env: EVENSONG_CONFIG]"),
+        );
+    KEYS.iter().fold(root, |root, key| {
+        let help = format!("{} [env: {}]", key.help, key.env());
+        let arg = Arg::new(key.name).long(key.flag()).global(true).help(help);
+        root.arg(
+            match key.kind {
+                Kind::Switch => {
+                    arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+                }
+                _ => arg.value_name("VALUE"),
+            }
+            .help_heading("Settings"),
+        )
+    })
+}
+
+fn flag(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue)
+}
+
+/// Used by commands that speak without serving.
+async fn ready_core(config: &Config) -> anyhow::Result<crate::server::Core> {
+    let core = crate::server::Core::start(config);
+    match core.settled().await {
+        crate::speech::Health::Unavailable(reason) => {
+            core.stop().await;
+            anyhow::bail!(reason)
+        }
+        _ => Ok(core),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn settings_can_be_given_before_and_behind_a_command() {
+        for args in [
+            &["evensong", "--speech-workers", "7", "check"][..],
+            &["evensong", "check", "--speech-workers=7"],
+            &["evensong", "--speech-workers=7"],
+        ] {
+            let matches = command().try_get_matches_from(args).expect("parses");
+            let (_, sub) = matches.subcommand().unwrap_or(("serve", &matches));
+            let config = settings(sub).expect("read").check().expect("good");
+            assert_eq!(config.speech.workers, 7, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The configuration: composed from each module's own part, parsed and validated once. Invariant: a
+//! value that reaches the program is one that it can work with; a bad one is refused with its key,
+//! its value and what would do.
+//!
+//! File < environment < flags. [`KEYS`] is the one table from which all three take their names.
+
+mod keys;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::http::listen::DoorConfig;
+use crate::limits;
+pub use keys::{KEYS, Key, Kind};
+
+/// Everything that the program can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Public addresses.
+    pub listen: Vec<SocketAddr>,
+    /// The operator's address.
+    pub admin: SocketAddr,
+    /// Bytes that may be promised to clients.
+    pub budget_bytes: u64,
+    /// Whether addresses beyond this machine may be bound without keys.
+    pub insecure: bool,
+    /// Who speaks.
+    pub speech: SpeechConfig,
+    /// The public listeners.
+    pub door: DoorConfig,
+    /// From the signal to the exit.
+    pub shutdown_deadline: Duration,
+}
+
+/// The speech part.
+#[derive(Clone, Debug)]
+pub struct SpeechConfig {
+    /// The engine that speaks when a request names none.
+    pub engine: &'static str,
+    /// Whether the test signal can be asked for.
+    pub tone: bool,
+    /// The voice when a request names none; the engine's own if this is none.
+    pub default_voice: Option<String>,
+    /// Processes of each engine.
+    pub workers: usize,
+    /// Where libespeak-ng is, if not where the system keeps its libraries.
+    pub espeak_library: Option<PathBuf>,
+    /// The binary that knows `engine NAME`.
+    pub worker_program: PathBuf,
+}
+
+impl SpeechConfig {
+    /// The engines to start, the default first.
+    pub fn engines(&self) -> Vec<&'static str> {
+        let mut engines = vec![self.engine];
+        if self.tone && self.engine != "tone" {
+            engines.push("tone");
+        }
+        engines
+    }
+}
+
+/// A bad configuration, worded for the person who wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file or a value could not be read.
+    #[error("{0}")]
+    Read(#[from] config::ConfigError),
+    /// A value that would not do.
+    #[error("{key} = {value}: {hint}")]
+    Value {
+        /// The key as in the file.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What would do.
+        hint: String,
+    },
+    /// No path of our own binary, which workers are started from.
+    #[error("the path of this program is not known: {0}")]
+    Program(#[from] std::io::Error),
+}
+
+/// The values as written; every key of [`KEYS`] and nothing else.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    listen: Vec<String>,
+    admin: String,
+    budget_bytes: u64,
+    insecure: bool,
+    speech: SpeechSettings,
+    limits: LimitSettings,
+    shutdown: ShutdownSettings,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct SpeechSettings {
+    engine: String,
+    tone: bool,
+    default_voice: String,
+    workers: usize,
+    espeak: EspeakSettings,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct EspeakSettings {
+    library: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct LimitSettings {
+    connections: usize,
+    slow_reader_seconds: f64,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ShutdownSettings {
+    deadline_seconds: f64,
+}
+
+impl Settings {
+    /// Reads `file` if there is one, the environment through `env`, and `flags` by key.
+    pub fn read(
+        file: Option<&Path>,
+        env: impl Fn(&str) -> Option<String>,
+        flags: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        for key in KEYS {
+            builder = builder.set_default(key.name, key.default_value())?;
+        }
+        builder = builder.set_default("budget_bytes", default_budget_bytes())?;
+        if let Some(file) = file {
+            let source = config::File::from(file).format(config::FileFormat::Toml);
+            builder = builder.add_source(source.required(true));
+        }
+        for key in KEYS {
+            if let Some(text) = flags(key.name).or_else(|| env(&key.env())) {
+                builder = builder.set_override(key.name, key.parse(&text)?)?;
+            }
+        }
+        Ok(builder.build()?.try_deserialize()?)
+    }
+
+    /// The values as a file would have them. There are no secrets among them yet.
+    pub fn to_toml(&self) -> String {
+        KEYS.iter().fold(String::new(), |text, key| {
+            let value = serde_json::to_value(self).unwrap_or_default();
+            let pointer = format!("/{}", key.name.replace('.', "/"));
+            let value = value.pointer(&pointer).map(ToString::to_string).unwrap_or_default();
+            text + &format!("{} = {value}\n", key.name)
+        })
+    }
+
+    /// Checks each value and makes the configuration of them.
+    pub fn check(&self) -> Result<Config, ConfigError> {
+        let listen = self.listen.iter().map(|text| address("listen", text));
+        let listen = listen.collect::<Result<Vec<_>, _>>()?;
+        let admin = address("admin", &self.admin)?;
+        if listen.is_empty() {
+            return Err(bad("listen", "[]", "at least one address, as 127.0.0.1:8080"));
+        }
+        self.check_reach(&listen, admin)?;
+        let least = limits::BUDGET_LEAST_BYTES as u64;
+        if self.budget_bytes < least {
+            let hint = format!("at least {least}: one stream and a few connections");
+            return Err(bad("budget_bytes", self.budget_bytes, hint));
+        }
+        let mut door = DoorConfig::default();
+        if self.limits.connections == 0 {
+            return Err(bad("limits.connections", 0, "at least 1"));
+        }
+        door.connections = self.limits.connections;
+        door.patience.slow_reader =
+            seconds("limits.slow_reader_seconds", self.limits.slow_reader_seconds, 1.0, 3600.0)?;
+        let deadline = self.shutdown.deadline_seconds;
+        Ok(Config {
+            listen,
+            admin,
+            budget_bytes: self.budget_bytes,
+            insecure: self.insecure,
+            speech: self.speech.check()?,
+            door,
+            shutdown_deadline: seconds("shutdown.deadline_seconds", deadline, 2.0, 600.0)?,
+        })
+    }
+
+    /// Without keys, only this machine may come in, unless somebody said that all may.
+    fn check_reach(&self, listen: &[SocketAddr], admin: SocketAddr) -> Result<(), ConfigError> {
+        let open = listen.iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = open.filter(|_| !self.insecure) {
+            let hint = "without keys only a loopback address may be bound; \
+                        say --insecure if everybody who reaches it may use it";
+            return Err(bad("listen", address, hint));
+        }
+        if !admin.ip().is_loopback() {
+            return Err(bad("admin", admin, "a loopback address: it shows what clients do"));
+        }
+        Ok(())
+    }
+}
+
+impl SpeechSettings {
+    fn check(&self) -> Result<SpeechConfig, ConfigError> {
+        let names = crate::speech::process::NAMES;
+        let engine = names.iter().find(|name| **name == self.engine);
+        let engine =
+            engine.ok_or_else(|| bad("speech.engine", &self.engine, names.join(" or ")))?;
+        if !(1..=limits::WORKERS_MOST).contains(&self.workers) {
+            let hint = format!("between 1 and {}", limits::WORKERS_MOST);
+            return Err(bad("speech.workers", self.workers, hint));
+        }
+        let (voice, library) = (self.default_voice.trim(), self.espeak.library.trim());
+        Ok(SpeechConfig {
+            engine,
+            tone: self.tone,
+            default_voice: (!voice.is_empty()).then(|| voice.to_string()),
+            workers: self.workers,
+            espeak_library: (!library.is_empty()).then(|| library.into()),
+            worker_program: std::env::current_exe()?,
+        })
+    }
+}
+
+fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.trim()
+        .parse()
+        .map_err(|_| bad(key, text, "an address and a port, as 127.0.0.1:8080 or [::1]:8080"))
+}
+
+fn seconds(key: &'static str, value: f64, least: f64, most: f64) -> Result<Duration, ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(Duration::from_secs_f64(value));
+    }
+    Err(bad(key, value, format!("between {least} and {most} seconds")))
+}
+
+fn bad(key: &'static str, value: impl ToString, hint: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key, value: value.to_string(), hint: hint.into() }
+}
+
+/// 256 MiB, or a quarter of the memory that the cgroup leaves us if that is less.
+fn default_budget_bytes() -> u64 {
+    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let read = |file: &&str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let part = files.iter().find_map(read).map(|limit| limit / limits::BUDGET_CGROUP_PART);
+    let most = limits::BUDGET_BYTES as u64;
+    part.map_or(most, |part| part.clamp(limits::BUDGET_LEAST_BYTES as u64, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let flag = |name: &str| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_string())
+        };
+        Settings::read(None, |_| None, flag)?.check()
+    }
+
+    #[test]
+    fn the_defaults_are_a_working_configuration() {
+        let config = with(&[]).expect("defaults");
+        assert_eq!(config.listen, ["127.0.0.1:8080".parse().expect("an address")]);
+        assert_eq!((config.speech.workers, config.speech.engines()), (2, vec!["espeak"]));
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let mut file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
+        let text = "admin = \"127.0.0.1:1\"\n[speech]\nworkers = 3\ntone = true\n";
+        std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+        let env = |name: &str| match name {
+            "EVENSONG_SPEECH_WORKERS" => Some("4".to_string()),
+            "EVENSONG_LISTEN" => Some("127.0.0.1:2, [::1]:3".to_string()),
+            _ => None,
+        };
+        let flag = |key: &str| (key == "speech.workers").then(|| "5".to_string());
+        let settings = Settings::read(Some(file.path()), env, flag).expect("read");
+        let config = settings.check().expect("good");
+        assert_eq!((config.speech.workers, config.speech.tone), (5, true));
+        assert_eq!((config.admin.port(), config.listen.len(), config.listen[1].port()), (1, 2, 3));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key_its_value_and_what_would_do() {
+        for (key, value, hint) in [
+            ("listen", "localhost", "127.0.0.1:8080"),
+            ("listen", "0.0.0.0:80", "--insecure"),
+            ("admin", "0.0.0.0:80", "loopback"),
+            ("budget_bytes", "1000", "at least"),
+            ("speech.engine", "siri", "espeak or tone"),
+            ("speech.workers", "0", "between 1 and 64"),
+            ("speech.workers", "many", "a whole number"),
+            ("speech.tone", "maybe", "true or false"),
+            ("shutdown.deadline_seconds", "0.1", "between 2 and 600"),
+            ("limits.connections", "0", "at least 1"),
+        ] {
+            let error = with(&[(key, value)]).expect_err("is bad").to_string();
+            let named = error.contains(key) && error.contains(value) && error.contains(hint);
+            assert!(named, "{key}={value} gave: {error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_file_is_refused_by_name() {
+        let mut file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
+        std::io::Write::write_all(&mut file, b"lisen = \"x\"\n").expect("written");
+        let error = Settings::read(Some(file.path()), |_| None, |_| None).expect_err("unknown");
+        assert!(error.to_string().contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn what_check_prints_can_be_read_again() {
+        let settings = Settings::read(None, |_| None, |_| None).expect("defaults");
+        let mut file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
+        std::io::Write::write_all(&mut file, settings.to_toml().as_bytes()).expect("written");
+        let again = Settings::read(Some(file.path()), |_| None, |_| None).expect("read");
+        assert_eq!(again.to_toml(), settings.to_toml());
+    }
+
+    #[test]
+    fn every_key_is_explained_in_the_example_file() {
+        let example = include_str!("../evensong.example.toml");
+        for key in KEYS {
+            let line = format!("# {} = ", key.name.rsplit('.').next().unwrap_or_default());
+            assert!(example.contains(&line), "{} is missing", key.name);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The one table of settings: the key in a file, from which the names of its environment variable and
+//! its flag follow, its kind, its default and one line of help. Invariant: no setting is read that
+//! does not stand here.
+
+use super::ConfigError;
+
+/// What a setting's text is parsed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// Texts, in flags and environment divided by commas.
+    List,
+    /// A whole number.
+    Whole,
+    /// A number.
+    Number,
+    /// `true` or `false`; a flag without a value means `true`.
+    Switch,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// As in the file: `speech.workers`.
+    pub name: &'static str,
+    /// How it is written.
+    pub kind: Kind,
+    /// As it would be written in a flag; empty means none.
+    pub default: &'static str,
+    /// One line.
+    pub help: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
+    Key { name, kind, default, help }
+}
+
+/// Every setting. `budget_bytes` has its default from the machine.
+pub const KEYS: &[Key] = &[
+    key("listen", Kind::List, "127.0.0.1:8080", "Public addresses; port 0 picks one"),
+    key("admin", Kind::Text, "127.0.0.1:9464", "Address of metrics and ledger"),
+    key("budget_bytes", Kind::Whole, "0", "Bytes that may be promised to clients"),
+    key("insecure", Kind::Switch, "false", "Let everybody in who reaches the address"),
+    key("speech.engine", Kind::Text, "espeak", "Engine for requests that name none"),
+    key("speech.tone", Kind::Switch, "false", "Offer the test signal as model 'tone'"),
+    key("speech.default_voice", Kind::Text, "", "Voice for requests that name none"),
+    key("speech.espeak.library", Kind::Text, "", "Path of libespeak-ng, if it is not in its place"),
+    key("speech.workers", Kind::Whole, "2", "Worker processes of each engine"),
+    key("limits.connections", Kind::Whole, "8192", "Client connections open at once"),
+    key("limits.slow_reader_seconds", Kind::Number, "20", "A reader must take 20 KiB within this"),
+    key("shutdown.deadline_seconds", Kind::Number, "5", "From the signal to the exit"),
+];
+
+impl Key {
+    /// `EVENSONG_SPEECH_WORKERS` for `speech.workers`.
+    pub fn env(&self) -> String {
+        format!("EVENSONG_{}", self.name.replace('.', "_").to_uppercase())
+    }
+
+    /// `speech-workers` for `speech.workers`, without the dashes in front.
+    pub fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// The default, as the value that it is.
+    pub fn default_value(&self) -> config::Value {
+        self.parse(self.default).unwrap_or_else(|_| config::Value::from(self.default))
+    }
+
+    /// The value of `text`.
+    pub fn parse(&self, text: &str) -> Result<config::Value, ConfigError> {
+        let text = text.trim();
+        let bad = |hint: &str| ConfigError::Value {
+            key: self.name,
+            value: text.to_string(),
+            hint: hint.to_string(),
+        };
+        Ok(match self.kind {
+            Kind::Text => text.into(),
+            Kind::List => {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                parts.map(config::Value::from).collect::<Vec<_>>().into()
+            }
+            Kind::Whole => text.parse::<u64>().map_err(|_| bad("a whole number"))?.into(),
+            Kind::Number => text.parse::<f64>().map_err(|_| bad("a number"))?.into(),
+            Kind::Switch => match text {
+                "" | "true" | "1" | "yes" | "on" => true.into(),
+                "false" | "0" | "no" | "off" => false.into(),
+                _ => return Err(bad("true or false")),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_from_the_key() {
+        let key = KEYS.iter().find(|key| key.name == "speech.default_voice").expect("is there");
+        assert_eq!(key.env(), "EVENSONG_SPEECH_DEFAULT_VOICE");
+        assert_eq!(key.flag(), "speech-default-voice");
+    }
+
+    #[test]
+    fn every_default_is_of_its_own_kind_and_no_two_flags_are_alike() {
+        for key in KEYS {
+            assert!(key.parse(key.default).is_ok(), "{}", key.name);
+        }
+        let mut flags: Vec<_> = KEYS.iter().map(Key::flag).collect();
+        flags.sort();
+        flags.dedup();
+        assert_eq!(flags.len(), KEYS.len());
+    }
+}

@@ -1,0 +1,26 @@
+//! Evensong: a voice and TTS streaming service whose memory stays flat.
+//!
+//! The layers, each of which imports only from those below it (`tests/it/tidy.rs` sees to that):
+//!
+//! | | |
+//! |---|---|
+//! | [`cli`] | what a person types |
+//! | [`server`] | builds the parts, runs them, ends them |
+//! | [`config`] | what the program can be told |
+//! | [`http`] | connections, routes, errors |
+//! | [`speech`] | text to audio: engines, workers, streams |
+//! | [`bounds`] | what may be promised to clients: budget and ring |
+//! | [`tasks`] | what runs, and who ends it |
+//! | [`ledger`] | what lives, by kind and owner |
+//! | [`limits`], [`metrics`] | every limit and every number on one page each |
+
+pub mod bounds;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod ledger;
+pub mod limits;
+pub mod metrics;
+pub mod server;
+pub mod speech;
+pub mod tasks;

@@ -1,0 +1,168 @@
+//! Every limit of the program on one page, each with its unit and its reason, and the memory plan
+//! that is made of them. Invariant: a thing that can grow is named here; the `const` assertions at
+//! the end hold the plan to its promises (design rule 1), so a limit cannot be raised unnoticed.
+
+use std::time::Duration;
+
+/// Bytes in a KiB.
+pub const KIB: usize = 1024;
+/// Bytes in a MiB.
+pub const MIB: usize = 1024 * KIB;
+
+// ---- The budget ---------------------------------------------------------------------------------
+
+/// Bytes that may be promised to clients at once where no smaller memory limit is set.
+pub const BUDGET_BYTES: usize = 256 * MIB;
+/// The smallest budget that still carries a stream beside a few connections.
+pub const BUDGET_LEAST_BYTES: usize = 4 * MIB;
+/// Clients get this part of the cgroup's memory limit, when there is one.
+pub const BUDGET_CGROUP_PART: u64 = 4;
+
+// ---- The ring -----------------------------------------------------------------------------------
+
+/// One page of a speech stream's ring. A page is what is accounted: small chunks cannot cheat.
+pub const PAGE_BYTES: usize = 16 * KIB;
+/// Pages of uncompressed speech: 208 KiB are 4.4 s at 24 kHz, one longest piece and a page that a
+/// reader may still hold; what is missing to real-time comfort stands in the socket's buffer.
+pub const PCM_RING_PAGES: usize = 13;
+
+// ---- What one stream costs ----------------------------------------------------------------------
+
+/// Resampler, encoder, worker frames in flight, the text, and the tasks of one speech stream.
+pub const SPEECH_SCRATCH_BYTES: usize = 64 * KIB;
+/// hyper's read and write buffer of an HTTP/1 connection (`max_buf_size`).
+pub const HYPER_BUFFER_BYTES: usize = 16 * KIB;
+/// The server's side of a client socket in the kernel: 64 KiB asked for, doubled by the kernel,
+/// and a little for what came in.
+pub const KERNEL_SOCKET_BYTES: usize = 160 * KIB;
+/// What a speech stream reserves before it is admitted.
+pub const PCM_STREAM_BYTES: usize =
+    PCM_RING_PAGES * PAGE_BYTES + SPEECH_SCRATCH_BYTES + HYPER_BUFFER_BYTES + KERNEL_SOCKET_BYTES;
+/// No stream of any kind may reserve more than this (promise P1, figure 4).
+pub const STREAM_MOST_BYTES: usize = 448 * KIB;
+
+// ---- Connections --------------------------------------------------------------------------------
+
+/// What an open connection owns: its state, and one request head or small body.
+pub const CONNECTION_BYTES: usize = 16 * KIB;
+/// Open client connections; the kernel's file table and the budget are the harder walls.
+pub const CONNECTIONS: usize = 8192;
+/// Open connections on the admin listener: scrapers and a few people.
+pub const ADMIN_CONNECTIONS: usize = 32;
+/// Connections the kernel may queue before we accept them (tokio's own default is 128).
+pub const LISTEN_BACKLOG: u32 = 4096;
+/// `SO_SNDBUF` of client sockets; the kernel doubles it.
+pub const CLIENT_SEND_BUFFER_BYTES: usize = 64 * KIB;
+/// `TCP_NOTSENT_LOWAT`: unsent bytes after which the socket stops asking for more.
+pub const CLIENT_NOT_SENT_BYTES: u32 = 32 * KIB as u32;
+/// Idle seconds before keep-alive probes start, between probes, and probes before the cut.
+pub const TCP_KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(10), Duration::from_secs(5), 3);
+/// Time that sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`): a half-open peer.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// From accept to the first bytes that tell the protocol.
+pub const FIRST_BYTES_DEADLINE: Duration = Duration::from_secs(5);
+/// From the first byte of a request to the end of its head.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// From the end of a head to the end of its body.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// Idle time between two requests of one connection; longer than the proxies in front keep theirs.
+pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
+/// A reader that has bytes waiting must take `SLOW_READER_BYTES` within this time.
+pub const SLOW_READER_WINDOW: Duration = Duration::from_secs(20);
+/// 1 KiB/s over the window: the slowest codec is six times quicker.
+pub const SLOW_READER_BYTES: u64 = 20 * KIB as u64;
+/// Pause after `accept` failed for want of file descriptors or memory: never a spin.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// Header fields of one request.
+pub const HEADER_FIELDS: usize = 64;
+/// Concurrent HTTP/2 streams of one connection.
+pub const H2_STREAMS: u32 = 64;
+/// HTTP/2 flow-control window of a stream and of a connection.
+pub const H2_WINDOW_BYTES: u32 = 64 * KIB as u32;
+/// HTTP/2 bytes buffered towards the socket per stream (hyper's default is 400 KiB).
+pub const H2_SEND_BUFFER_BYTES: usize = 16 * KIB;
+/// HTTP/2 streams that may be reset by the peer before we have looked at them.
+pub const H2_RESETS: usize = 20;
+
+// ---- Requests -----------------------------------------------------------------------------------
+
+/// A JSON body of the speech route: 4,096 characters, each escaped as a surrogate pair, and room.
+pub const SPEECH_BODY_BYTES: usize = 64 * KIB;
+/// Deepest nesting of a JSON body; serde_json's own limit.
+pub const JSON_DEPTH: usize = 128;
+/// Characters of one speech request (OpenAI's own limit).
+pub const SPEECH_INPUT_CHARS: usize = 4096;
+/// Longest `x-request-id` taken over from a client.
+pub const REQUEST_ID_BYTES: usize = 64;
+/// A stream's head is held back until its first audio, its failure, or this.
+pub const HEAD_HOLD: Duration = Duration::from_secs(10);
+
+// ---- Speech -------------------------------------------------------------------------------------
+
+/// Sample rate of everything that leaves as speech (OpenAI's `pcm`).
+pub const SPEECH_HZ: u32 = 24_000;
+/// Longest piece of one job: bounds what a worker may have to deliver without asking.
+pub const PIECE_MOST: Duration = Duration::from_secs(4);
+/// Shortest room for which a job is started: a shorter one could not hold a long word.
+pub const PIECE_LEAST: Duration = Duration::from_millis(1500);
+/// Nothing is made further ahead than this of what the client has taken.
+pub const AHEAD_MOST: Duration = Duration::from_secs(10);
+/// A request is refused when its first piece would have to wait longer.
+pub const FIRST_PIECE_WAIT_MOST: Duration = Duration::from_millis(250);
+/// Bytes of one frame between a worker and the server: most words fit into one (0.7 s), so that a
+/// worker that dies does so between words.
+pub const WORKER_FRAME_BYTES: usize = 32 * KIB;
+/// Longest message on a worker's pipe: a job's text and its envelope, or a list of voices.
+pub const WORKER_MESSAGE_BYTES: usize = 256 * KIB;
+/// Frames in flight between a worker's reader and the stream that waits for them.
+pub const WORKER_FRAMES_QUEUED: usize = 1;
+/// Worker processes of one engine.
+pub const WORKERS: usize = 2;
+/// Most worker processes that can be configured.
+pub const WORKERS_MOST: usize = 64;
+/// Data segment of a worker (`RLIMIT_DATA`); espeak takes 8 MiB, the allocator's arenas the rest.
+pub const WORKER_DATA_BYTES: u64 = 96 * MIB as u64;
+/// A worker is this much nicer than the server, so that sending goes before making.
+pub const WORKER_NICE: i32 = 5;
+/// A cancelled job must end within this, or the worker is killed.
+pub const WORKER_CANCEL_DEADLINE: Duration = Duration::from_millis(250);
+/// A worker that is silent for this long inside a job is taken for dead.
+pub const WORKER_SILENCE_MOST: Duration = Duration::from_secs(5);
+/// A worker must have said hello within this.
+pub const WORKER_START_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause between two looks at whether an engine has started.
+pub const ENGINE_POLL: Duration = Duration::from_millis(5);
+/// First and longest pause before a worker is started again.
+pub const WORKER_BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(15));
+/// A worker is replaced after this many jobs or this long, so that what its library leaks is lost.
+pub const WORKER_JOBS_MOST: u32 = 20_000;
+/// See [`WORKER_JOBS_MOST`].
+pub const WORKER_AGE_MOST: Duration = Duration::from_secs(3600);
+
+// ---- Leaving ------------------------------------------------------------------------------------
+
+/// From the signal to the exit.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
+/// The part of the deadline kept for the hard stop.
+pub const SHUTDOWN_HARD_STOP: Duration = Duration::from_secs(1);
+
+// ---- Visibility ---------------------------------------------------------------------------------
+
+/// Things listed one by one by `/debug/ledger`; the counts by kind are always whole.
+pub const LEDGER_ITEMS_SHOWN: usize = 1000;
+/// Ledger shards: registering on one core must not wait for another.
+pub const LEDGER_SHARDS: usize = 16;
+
+const _: () = {
+    assert!(PCM_STREAM_BYTES <= STREAM_MOST_BYTES);
+    // A whole piece must fit the ring, or a job could never be started.
+    assert!(
+        PIECE_MOST.as_secs() as usize * SPEECH_HZ as usize * 2 <= (PCM_RING_PAGES - 1) * PAGE_BYTES
+    );
+    assert!(PIECE_LEAST.as_millis() <= PIECE_MOST.as_millis());
+    assert!(BUDGET_LEAST_BYTES >= STREAM_MOST_BYTES + CONNECTION_BYTES);
+    assert!(CONNECTIONS * CONNECTION_BYTES <= BUDGET_BYTES);
+    assert!(SHUTDOWN_HARD_STOP.as_secs() < SHUTDOWN_DEADLINE.as_secs());
+};

@@ -1,0 +1,365 @@
+//! From text to encoded bytes in the ring: the task behind one stream. Invariants: a job is asked
+//! for only when the ring has room for all that it may yield; the reader's leaving is seen at every
+//! wait; a worker that dies costs one piece, which goes on behind the last word that was delivered.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::encode::{Encoder, Format};
+use super::resample::Resampler;
+use super::{Ended, Engine, Job, Said, Spoken, clause};
+use crate::bounds::ring::{Closed, Writer};
+use crate::limits::{self, SPEECH_HZ};
+use crate::metrics::{Metrics, StreamEnd};
+
+/// Speech takes about this long per character at speed 1.0; generous, since it is reserved room.
+const SECONDS_PER_CHAR: f64 = 0.1;
+/// Silence between pieces at speed 1.0, by what ends them: the engines leave it to the next clause.
+const PAUSE_SENTENCE: Duration = Duration::from_millis(350);
+const PAUSE_CLAUSE: Duration = Duration::from_millis(180);
+const PAUSE_PARAGRAPH: Duration = Duration::from_millis(550);
+/// Samples that are resampled and encoded at once.
+const STEP_SAMPLES: usize = 2048;
+/// Times that a piece is tried again without having come further.
+const RETRIES: u32 = 1;
+
+/// What it takes to speak one stream.
+pub struct Speaker {
+    pub engine: Arc<dyn Engine>,
+    /// As [`clause::speakable`] made it.
+    pub text: String,
+    pub voice: String,
+    pub speed: f32,
+    pub owner: Arc<str>,
+    /// The engine's rate.
+    pub hz: u32,
+    pub format: Format,
+    pub metrics: Metrics,
+    pub spoken: Spoken,
+}
+
+/// Why a stream ends before its text.
+enum Halt {
+    ReaderGone,
+    Failed(String),
+}
+
+impl From<Closed> for Halt {
+    fn from(_: Closed) -> Self {
+        Halt::ReaderGone
+    }
+}
+
+/// The stream in the making.
+struct Stream {
+    speaker: Speaker,
+    writer: Writer,
+    audio: Audio,
+    started: Instant,
+}
+
+/// How one job went.
+enum JobEnd {
+    /// It went on to this byte of the job's text, and the engine said what it said.
+    Ended(usize, Ended),
+    /// The worker was lost behind this byte.
+    Lost(usize),
+}
+
+impl Speaker {
+    /// Speaks the whole text into `writer`, or until its reader has left.
+    pub async fn run(self, writer: Writer) {
+        let metrics = self.metrics.clone();
+        let audio = match Audio::new(self.hz, self.format) {
+            Ok(audio) => audio,
+            Err(error) => {
+                metrics.stream_ended(StreamEnd::Failed);
+                return writer.fail(&error.to_string());
+            }
+        };
+        let mut stream = Stream { speaker: self, writer, audio, started: Instant::now() };
+        let end = match stream.speak().await {
+            Ok(()) => {
+                stream.writer.finish();
+                StreamEnd::Done
+            }
+            Err(Halt::ReaderGone) => StreamEnd::ReaderGone,
+            Err(Halt::Failed(reason)) => {
+                tracing::warn!(owner = %stream.speaker.owner, reason, "a stream broke off");
+                stream.writer.fail(&reason);
+                StreamEnd::Failed
+            }
+        };
+        let seconds = stream.audio.made as f64 / f64::from(SPEECH_HZ);
+        let lived_ms = stream.started.elapsed().as_millis() as u64;
+        tracing::debug!(owner = %stream.speaker.owner, ?end, seconds, lived_ms, "stream over");
+        metrics.audio_seconds.inc_by(seconds);
+        metrics.stream_ended(end);
+    }
+}
+
+impl Stream {
+    async fn speak(&mut self) -> Result<(), Halt> {
+        let mut at = 0;
+        while let Some(range) = clause::next_clause(&self.speaker.text, at, false) {
+            at = range.end;
+            // A line of dashes says nothing, and an engine might not end it.
+            if !clause::has_speech(&self.speaker.text[range.clone()]) {
+                continue;
+            }
+            self.clause(range.clone()).await?;
+            self.speaker.spoken.set(at);
+            if clause::next_clause(&self.speaker.text, at, false).is_some() {
+                self.pause(&range).await?;
+            }
+        }
+        self.audio.finish();
+        self.write().await
+    }
+
+    /// Speaks one clause in as many jobs as it needs.
+    async fn clause(&mut self, range: Range<usize>) -> Result<(), Halt> {
+        let mut at = range.start;
+        let mut tries = 0;
+        while at < range.end {
+            let text = self.speaker.text[at..range.end].to_string();
+            let (came_to, ended) = match self.job(text).await? {
+                JobEnd::Ended(came_to, ended) => (came_to, Some(ended)),
+                JobEnd::Lost(came_to) => (came_to, None),
+            };
+            tries = if came_to > 0 { 0 } else { tries + 1 };
+            at += came_to;
+            match ended {
+                Some(Ended::Done) => return Ok(()),
+                Some(Ended::Failed(reason)) => return Err(Halt::Failed(reason)),
+                Some(Ended::More(_)) | None if tries <= RETRIES => {}
+                Some(Ended::More(_)) => return Err(Halt::Failed("a piece made no way".into())),
+                None => return Err(Halt::Failed("the worker was lost twice in one piece".into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for room, then speaks one job.
+    async fn job(&mut self, text: String) -> Result<JobEnd, Halt> {
+        let wanted = self.samples_for(&text);
+        self.writer.room(self.audio.encoder.most_bytes(wanted)).await?;
+        let free = self.audio.encoder.samples_within(self.writer.room_now());
+        let most = free.min(duration_samples(limits::PIECE_MOST, SPEECH_HZ));
+        let bytes = text.len();
+        let job = Job {
+            text,
+            voice: self.speaker.voice.clone(),
+            speed: self.speaker.speed,
+            seed: 0,
+            most_samples: self.audio.input_samples(most),
+            due: Instant::now() + self.ahead(),
+            owner: Arc::clone(&self.speaker.owner),
+        };
+        let mut said = self.speaker.engine.speak(job);
+        let mut came_to = 0;
+        loop {
+            let heard = tokio::select! {
+                biased;
+                () = self.writer.closed() => return Err(Halt::ReaderGone),
+                heard = said.recv() => heard,
+            };
+            match heard {
+                Some(Said::Audio { pcm, spoken }) => {
+                    self.deliver(&pcm, spoken.is_some()).await?;
+                    came_to = spoken.map_or(came_to, |spoken| (spoken as usize).min(bytes));
+                }
+                Some(Said::End(Ended::Done)) => return Ok(JobEnd::Ended(bytes, Ended::Done)),
+                Some(Said::End(Ended::More(more))) => {
+                    let more = (more as usize).min(bytes);
+                    return Ok(JobEnd::Ended(more, Ended::More(more as u32)));
+                }
+                Some(Said::End(ended)) => return Ok(JobEnd::Ended(came_to, ended)),
+                None => {
+                    self.audio.rewind();
+                    return Ok(JobEnd::Lost(came_to));
+                }
+            }
+        }
+    }
+
+    /// In small steps, so that the buffers between a frame and the ring stay small as well.
+    async fn deliver(&mut self, pcm: &[u8], completes_word: bool) -> Result<(), Halt> {
+        let mut chunks = pcm.chunks(STEP_SAMPLES * 2).peekable();
+        while let Some(chunk) = chunks.next() {
+            self.audio.push(chunk, completes_word && chunks.peek().is_none());
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self, after: &Range<usize>) -> Result<(), Halt> {
+        let pause = pause_after(&self.speaker.text, after).div_f32(self.speaker.speed);
+        let mut left = duration_samples(pause, self.speaker.hz);
+        while left > 0 {
+            let step = left.min(STEP_SAMPLES);
+            self.audio.silence(step);
+            self.write().await?;
+            left -= step;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Halt> {
+        let bytes = self.audio.take();
+        let result = self.writer.write(&bytes).await;
+        self.audio.give_back(bytes);
+        Ok(result?)
+    }
+
+    /// Room to ask for: what the text may take, between the least and the longest piece.
+    fn samples_for(&self, text: &str) -> usize {
+        let seconds =
+            text.chars().count() as f64 * SECONDS_PER_CHAR / f64::from(self.speaker.speed);
+        let least = limits::PIECE_LEAST.as_secs_f64();
+        let piece = Duration::from_secs_f64(seconds.clamp(least, limits::PIECE_MOST.as_secs_f64()));
+        duration_samples(piece, SPEECH_HZ)
+    }
+
+    /// Audio that the reader has not taken yet.
+    fn ahead(&self) -> Duration {
+        let (written, taken) = self.writer.progress();
+        if written == 0 {
+            return Duration::ZERO;
+        }
+        let waiting = (written - taken) as f64 / written as f64;
+        Duration::from_secs_f64(self.audio.made as f64 / f64::from(SPEECH_HZ) * waiting)
+    }
+}
+
+/// Resampling and encoding, with buffers that are used again.
+struct Audio {
+    resampler: Resampler,
+    encoder: Encoder,
+    hz: u32,
+    input: Vec<i16>,
+    output: Vec<i16>,
+    bytes: Vec<u8>,
+    /// Samples made so far, at 24 kHz.
+    made: u64,
+    /// Input samples of the unfinished word that were delivered already.
+    inside_word: usize,
+    /// Input samples of a word to be passed over, since they were delivered before its worker died.
+    skip: usize,
+}
+
+impl Audio {
+    fn new(hz: u32, format: Format) -> Result<Self, super::resample::ResampleError> {
+        Ok(Self {
+            resampler: Resampler::new(hz, SPEECH_HZ)?,
+            encoder: Encoder::new(format),
+            hz,
+            input: Vec::new(),
+            output: Vec::new(),
+            bytes: Vec::new(),
+            made: 0,
+            inside_word: 0,
+            skip: 0,
+        })
+    }
+
+    fn push(&mut self, pcm: &[u8], completes_word: bool) {
+        self.input.clear();
+        self.input.extend(pcm.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])));
+        let skipped = self.skip.min(self.input.len());
+        self.skip = if completes_word { 0 } else { self.skip - skipped };
+        self.inside_word = if completes_word { 0 } else { self.inside_word + self.input.len() };
+        self.input.drain(..skipped);
+        self.encode();
+    }
+
+    fn silence(&mut self, samples: usize) {
+        self.input.clear();
+        self.input.resize(samples, 0);
+        self.encode();
+    }
+
+    /// The worker died: what it delivered of an unfinished word will come a second time.
+    fn rewind(&mut self) {
+        self.skip = std::mem::take(&mut self.inside_word);
+    }
+
+    fn finish(&mut self) {
+        self.output.clear();
+        self.resampler.finish(&mut self.output);
+        self.made += self.output.len() as u64;
+        self.encoder.encode(&self.output, &mut self.bytes);
+    }
+
+    fn encode(&mut self) {
+        self.output.clear();
+        self.resampler.push(&self.input, &mut self.output);
+        self.made += self.output.len() as u64;
+        self.encoder.encode(&self.output, &mut self.bytes);
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Gets the emptied buffer back, so that the next piece needs no new one.
+    fn give_back(&mut self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        self.bytes = bytes;
+    }
+
+    /// Input samples that surely become no more than `output` samples.
+    fn input_samples(&self, output: usize) -> u32 {
+        let exact = output as u64 * u64::from(self.hz) / u64::from(SPEECH_HZ);
+        u32::try_from(exact).unwrap_or(u32::MAX)
+    }
+}
+
+fn duration_samples(duration: Duration, hz: u32) -> usize {
+    (duration.as_secs_f64() * f64::from(hz)) as usize
+}
+
+/// By the mark that ends the clause, and by a blank line behind it.
+fn pause_after(text: &str, clause: &Range<usize>) -> Duration {
+    let gap = &text[clause.end..];
+    let gap = &gap[..gap.len() - gap.trim_start().len()];
+    if gap.contains("\n\n") {
+        return PAUSE_PARAGRAPH;
+    }
+    let closing = |c: char| matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '」' | '』');
+    match text[clause.clone()].trim_end_matches(closing).chars().next_back() {
+        Some('.' | '!' | '?' | '…' | '。' | '！' | '？' | '؟' | '।') => PAUSE_SENTENCE,
+        Some(c) if !c.is_alphanumeric() => PAUSE_CLAUSE,
+        // Cut between two words, for length alone: no pause.
+        _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_is_that_of_the_mark() {
+        let pause = |text: &str, end| pause_after(text, &(0..end));
+        assert_eq!(pause("Well, yes", 5), PAUSE_CLAUSE);
+        assert_eq!(pause("\"Yes.\" No", 6), PAUSE_SENTENCE);
+        assert_eq!(pause("Yes.\n\nNo", 4), PAUSE_PARAGRAPH);
+        assert_eq!(pause("a long", 1), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_a_dead_worker_had_delivered_of_a_word_is_not_said_twice() {
+        let mut audio = Audio::new(SPEECH_HZ, Format::Pcm).expect("the same rate");
+        let frame = |samples: std::ops::Range<i16>| -> Vec<u8> {
+            samples.flat_map(i16::to_le_bytes).collect()
+        };
+        audio.push(&frame(0..100), true); // a whole word
+        audio.push(&frame(100..150), false); // half of the next
+        audio.rewind();
+        audio.push(&frame(100..130), false); // it comes again
+        audio.push(&frame(130..200), true);
+        assert_eq!(audio.take(), frame(0..200));
+    }
+}

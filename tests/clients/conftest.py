@@ -1,0 +1,136 @@
+"""Starts the real server for clients that know nothing of its source.
+
+EVENSONG_BIN names the binary. The server takes free ports, tells them on stdout, and must leave well
+when the tests are over. A test that cannot run here says why, also in the file that EVENSONG_SKIPS names.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from openai import OpenAI
+
+START_SECONDS = 10.0
+# The server promises to be gone within 5 s of SIGTERM; one more for a busy machine.
+STOP_SECONDS = 6.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server under test listens."""
+
+    url: str
+    admin: str
+
+    def ledger(self) -> dict[str, Any]:
+        status, body = get(f"{self.admin}/debug/ledger")
+        assert status == 200, f"/debug/ledger: {status} {body[:200]}"
+        return json.loads(body)
+
+    def idle_within(self, seconds: float) -> float:
+        """Waits until nothing lives for a client any more; returns how long that took, in seconds."""
+        began = time.monotonic()
+        while True:
+            ledger, took = self.ledger(), time.monotonic() - began
+            if ledger["idle"]:
+                return took
+            alive = [kind for kind in ledger["kinds"] if kind["live"] and not kind["standing"]]
+            assert took < seconds, f"still alive after {seconds} s: {alive}, {ledger['budget']}"
+            time.sleep(0.01)
+
+
+def get(url: str) -> tuple[int, str]:
+    """Status and body, whatever the status; the connection is closed with it."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+def skip(reason: str) -> NoReturn:
+    if skips := os.environ.get("EVENSONG_SKIPS"):
+        with open(skips, "a", encoding="utf-8") as file:
+            file.write(f"real clients: {reason}\n")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    binary = os.environ.get("EVENSONG_BIN")
+    if not binary:
+        pytest.fail("EVENSONG_BIN must name the server's binary; scripts/test sets it")
+    if not ctypes.util.find_library("espeak-ng"):
+        skip("libespeak-ng is not installed (Debian: libespeak-ng1 espeak-ng-data)")
+    folder = tmp_path_factory.mktemp("server")
+    log = folder / "stderr.log"
+    process = start(binary, folder, log)
+    try:
+        yield ready(process, log)
+        stop(process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def start(binary: str, folder: Path, log: Path) -> subprocess.Popen[str]:
+    # Settings of whoever runs the tests, from a file or the environment, must not reach the server.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("EVENSONG_")}
+    command = [binary, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--announce"]
+    with log.open("wb") as errors:
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+        )  # fmt: skip
+
+
+def ready(process: subprocess.Popen[str], log: Path) -> Server:
+    """Waits for the announced addresses, then until the server says that it can speak."""
+    deadline = time.monotonic() + START_SECONDS
+    lines: queue.Queue[str] = queue.Queue(maxsize=1)
+    # A thread, since a read of a pipe has no deadline of its own.
+    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
+    try:
+        announced = json.loads(lines.get(timeout=START_SECONDS))
+    except (queue.Empty, json.JSONDecodeError) as fault:
+        pytest.fail(f"no line of JSON on stdout ({fault!r}); the server said:\n{log.read_text()}")
+    server = Server(url=announced["listen"][0], admin=announced["admin"])
+    while True:
+        status, body = get(f"{server.url}/readyz")
+        if status == 200:
+            return server
+        if time.monotonic() > deadline:
+            pytest.fail(f"not ready after {START_SECONDS} s: {body}; it said:\n{log.read_text()}")
+        time.sleep(0.05)
+
+
+def stop(process: subprocess.Popen[str], log: Path) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        status = process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"still there {STOP_SECONDS} s after SIGTERM; it said:\n{log.read_text()}")
+    assert status == 0, f"exit status {status}; it said:\n{log.read_text()}"
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[OpenAI]:
+    """A client of its own for each test: an idle connection of another would be seen in the ledger."""
+    with OpenAI(
+        base_url=f"{server.url}/v1", api_key="none", timeout=30, max_retries=0
+    ) as client:
+        yield client

@@ -1,0 +1,158 @@
+//! The binary as a person or an init system uses it.
+
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::http::Client;
+
+fn evensong(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evensong"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    evensong(args).output().expect("it runs")
+}
+
+/// With the test signal, so that it needs no library.
+const TONE: [&str; 2] = ["--speech-engine", "tone"];
+
+#[test]
+fn say_writes_a_file_whose_header_knows_its_length() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wav = folder.path().join("a.wav");
+    let said =
+        run(&[&["say", "One two three.", "-o", wav.to_str().expect("UTF-8")], &TONE[..]].concat());
+    assert!(said.status.success(), "{said:?}");
+    assert!(said.stdout.is_empty() && said.stderr.is_empty(), "{said:?}");
+    let bytes = std::fs::read(&wav).expect("written");
+    let data = u32::from_le_bytes(bytes[40..44].try_into().expect("four bytes"));
+    assert_eq!(data as usize, bytes.len() - 44);
+    let streamed = run(&[&["say", "One two three."], &TONE[..]].concat());
+    assert_eq!(streamed.stdout[44..], bytes[44..], "to a pipe it streams the same");
+    assert_eq!(streamed.stdout[40..44], [255; 4]);
+}
+
+#[test]
+fn say_reads_standard_input_without_a_limit_of_length() {
+    use std::io::Write;
+    let mut child = evensong(&[&["say", "-"], &TONE[..]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut input = child.stdin.take().expect("a pipe");
+    let text = "And so on and on. ".repeat(500);
+    input.write_all(text.as_bytes()).expect("it reads");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    assert!(output.stdout.len() > text.len() * 2000, "{} bytes", output.stdout.len());
+}
+
+#[test]
+fn what_cannot_be_done_is_said_with_what_would_do() {
+    for (args, said) in [
+        (&["say", "x", "-o", "a.xyz"][..], ".wav, .pcm"),
+        (&["say", "x", "--speed", "9"], "between 0.25 and 4"),
+        (&["say", "x", "--voice", "klingon"], "unknown voice"),
+        (&["--listen", "0.0.0.0:0"], "--insecure"),
+        (&["check", "--speech-workers", "0"], "between 1 and 64"),
+        (&["--config", "/nowhere.toml", "check"], "/nowhere.toml"),
+        (&["say"], "Usage"),
+    ] {
+        let output = run(&[args, &TONE[..]].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(said), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_voice_library_is_named_with_its_packages() {
+    let output = run(&["say", "x", "--speech-espeak-library", "/nowhere.so"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success()
+            && error.contains("/nowhere.so; install libespeak-ng1 and espeak-ng-data"),
+        "{error}"
+    );
+}
+
+#[test]
+fn check_prints_what_is_in_force() {
+    let output = evensong(&["check", "--speech-workers", "3"])
+        .env("EVENSONG_BUDGET_BYTES", "8388608")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(
+        text.contains("speech.workers = 3\n") && text.contains("budget_bytes = 8388608\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn voices_are_listed() {
+    let output = run(&[&["voices", "list"], &TONE[..]].concat());
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("tone "), "{output:?}");
+}
+
+#[tokio::test]
+async fn it_serves_until_a_signal_and_leaves_nothing_behind() {
+    let mut child = tokio::process::Command::from(evensong(
+        &[&["serve", "--announce", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], &TONE[..]]
+            .concat(),
+    ))
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .expect("it runs");
+    let announced: Value = {
+        use tokio::io::{AsyncBufReadExt, BufReader};
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let line = lines.next_line().await.expect("readable").expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    let url = announced["listen"][0].as_str().expect("an address");
+    let address = url.trim_start_matches("http://").parse().expect("an address");
+    let pid = child.id().expect("it runs");
+    let port = url.rsplit(':').next().expect("a port");
+    let listen = format!("127.0.0.1:{port}");
+    let healthy =
+        tokio::process::Command::from(evensong(&["check", "--health", "--listen", &listen]));
+    let mut healthy = healthy;
+    assert!(healthy.status().await.expect("it runs").success());
+
+    // A stream that would go on for long, and its client that does not read.
+    let body = serde_json::json!({"input": "On and on. ".repeat(300), "response_format": "pcm"});
+    let mut client = Client::connect_narrow(address).await;
+    client.send(&crate::http::post("/v1/audio/speech", body.to_string().as_bytes())).await;
+    assert_eq!(client.head().await.0, 200);
+    let workers = children_of(pid);
+    assert_eq!(workers.len(), 2);
+
+    let began = Instant::now();
+    let pid = rustix::process::Pid::from_raw(pid as i32).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    let status = child.wait().await.expect("it ends");
+    assert!(status.success(), "{status}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let (_, whole) = client.rest().await;
+    assert!(!whole, "a stream that was cut must not look finished");
+    for worker in workers {
+        assert!(!std::path::Path::new(&format!("/proc/{worker}")).exists(), "an orphan");
+    }
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").expect("proc");
+    let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let parent = |id: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    ids.filter(|id| parent(id) == Some(pid)).collect()
+}
