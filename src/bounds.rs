@@ -2,6 +2,7 @@
 //! beyond a reservation made before it was admitted, and all of it is back when the client has gone.
 
 pub mod budget;
+pub mod log;
 pub mod ring;
 mod stake;
 mod sync;

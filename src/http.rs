@@ -7,6 +7,7 @@ mod body;
 mod connection;
 mod error;
 pub mod listen;
+mod page;
 mod request_id;
 mod speech;
 mod status;
@@ -36,6 +37,8 @@ pub struct Services {
     pub metrics: Metrics,
     /// Whether new work is still welcome.
     pub readiness: Readiness,
+    /// When the server began.
+    pub started: std::time::Instant,
 }
 
 /// Says whether the server still takes new work. Clones share it.
@@ -61,6 +64,8 @@ pub struct Peer {
     pub address: std::net::SocketAddr,
     /// When the client left, once it has.
     pub departure: Departure,
+    /// Who it is; without keys, everybody is one.
+    pub principal: Arc<str>,
 }
 
 /// The public routes.
@@ -68,7 +73,16 @@ pub fn router(services: Services) -> Router {
     Router::new()
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
+        .route("/api/status", get(status::status))
         .route("/v1/audio/speech", post(speech::create))
+        .route("/v1/audio/voices", get(speech::list_voices))
+        .route("/v1/audio/voices/{voice}/preview", get(speech::preview))
+        .route("/v1/text-to-speech/{voice}", post(speech::create_eleven))
+        .route("/v1/text-to-speech/{voice}/stream", post(speech::create_eleven))
+        .route("/v1/models", get(speech::models))
+        .route("/v1/models/{model}", get(speech::model))
+        .route("/", get(page::index))
+        .route("/assets/{*path}", get(page::asset))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
         .layer(axum::middleware::from_fn(request_id::layer))

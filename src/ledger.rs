@@ -61,6 +61,8 @@ kinds! {
     AdminConnection = "admin_connection", standing: true, fds: 2;
     /// A task that serves the admin listener's connections.
     AdminTask = "admin_task", standing: true, fds: 0;
+    /// A phrase that is kept: bytes of the cache, which are its own and not a client's.
+    Phrase = "phrase", standing: true, fds: 0;
     /// A worker process: its two pipes, and the handle by which its end is awaited.
     Worker = "worker", standing: true, fds: 3;
 }

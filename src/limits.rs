@@ -29,24 +29,30 @@ pub const PCM_RING_PAGES: usize = 13;
 // ---- What one stream costs ----------------------------------------------------------------------
 
 /// Resampler, encoder, worker frames in flight, the text, and the tasks of one speech stream.
-pub const SPEECH_SCRATCH_BYTES: usize = 64 * KIB;
-/// hyper's read and write buffer of an HTTP/1 connection (`max_buf_size`).
+pub const SPEECH_SCRATCH_BYTES: usize = 80 * KIB;
+/// hyper's read buffer, and its write buffer, of an HTTP/1 connection (`max_buf_size`).
 pub const HYPER_BUFFER_BYTES: usize = 16 * KIB;
 /// The server's side of a client socket in the kernel: 64 KiB asked for, doubled by the kernel,
 /// and a little for what came in.
 pub const KERNEL_SOCKET_BYTES: usize = 160 * KIB;
 /// What a speech stream reserves before it is admitted.
 pub const PCM_STREAM_BYTES: usize =
-    PCM_RING_PAGES * PAGE_BYTES + SPEECH_SCRATCH_BYTES + HYPER_BUFFER_BYTES + KERNEL_SOCKET_BYTES;
+    PCM_RING_PAGES * PAGE_BYTES + SPEECH_SCRATCH_BYTES + KERNEL_SOCKET_BYTES;
+/// What each reader of a shared or kept phrase reserves: what its socket holds in the kernel.
+pub const LISTENER_BYTES: usize = KERNEL_SOCKET_BYTES;
+/// Events carry base64: an event and what it is made of.
+pub const SSE_SCRATCH_BYTES: usize = 32 * KIB;
 /// No stream of any kind may reserve more than this (promise P1, figure 4).
 pub const STREAM_MOST_BYTES: usize = 448 * KIB;
 
 // ---- Connections --------------------------------------------------------------------------------
 
-/// What an open connection owns: its state, and one request head or small body.
-pub const CONNECTION_BYTES: usize = 16 * KIB;
+/// What an open connection owns: its task (8 KiB), hyper's two buffers, and a small body.
+pub const CONNECTION_BYTES: usize = 40 * KIB;
+/// The largest body that the connection's own bytes pay for.
+pub const SMALL_BODY_BYTES: usize = 8 * KIB;
 /// Open client connections; the kernel's file table and the budget are the harder walls.
-pub const CONNECTIONS: usize = 8192;
+pub const CONNECTIONS: usize = 4096;
 /// Open connections on the admin listener: scrapers and a few people.
 pub const ADMIN_CONNECTIONS: usize = 32;
 /// Connections the kernel may queue before we accept them (tokio's own default is 128).
@@ -140,6 +146,20 @@ pub const WORKER_BACKOFF: (Duration, Duration) =
 pub const WORKER_JOBS_MOST: u32 = 20_000;
 /// See [`WORKER_JOBS_MOST`].
 pub const WORKER_AGE_MOST: Duration = Duration::from_secs(3600);
+
+// ---- Speech made once ---------------------------------------------------------------------------
+
+/// A short stream that is kept whole while several read it.
+pub const LOG_BYTES: usize = 128 * KIB;
+/// Longest text that is shared and kept: greetings and answers that repeat, not articles.
+pub const PHRASE_CHARS: usize = 300;
+/// What the cache itself spends on a phrase.
+pub const PHRASE_OVERHEAD_BYTES: usize = 512;
+/// A phrase that nobody asked for in this time is dropped.
+pub const PHRASE_IDLE_MOST: Duration = Duration::from_secs(3600);
+/// Kept phrases get this part of what clients get: a thirtieth of the machine's share to their
+/// quarter.
+pub const PHRASE_BUDGET_PART: u64 = 8;
 
 // ---- Leaving ------------------------------------------------------------------------------------
 

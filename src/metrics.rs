@@ -85,6 +85,22 @@ pub struct BudgetLabel {
     pub state: &'static str,
 }
 
+/// What a client that left had held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Left {
+    /// Its connection.
+    Connection,
+    /// A stream on it.
+    Stream,
+}
+
+/// The label of [`Metrics::disconnect_to_free`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LeftLabel {
+    /// What was freed.
+    pub held: Left,
+}
+
 /// All metrics of one server. Names are as exported, without the `evensong` prefix.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -102,8 +118,8 @@ pub struct Metrics {
     pub audio_bytes: Counter,
     /// `first_audio_seconds`: from the request to its first audio byte.
     pub first_audio: Quick,
-    /// `disconnect_to_free_seconds`: from the seen FIN or RST to the last freed byte of the stream.
-    pub disconnect_to_free: Quick,
+    /// `disconnect_to_free_seconds{held}`: from the seen FIN or RST to the last freed byte.
+    pub disconnect_to_free: QuickBy<LeftLabel>,
     /// `worker_starts_total`: worker processes started.
     pub worker_starts: Counter,
     /// `worker_crashes_total`: worker processes that died or were killed inside a job.
@@ -129,7 +145,23 @@ impl Quick {
     }
 }
 
+/// Histograms with [`QUICK_SECONDS`] as buckets, by label.
+#[derive(Clone, Debug)]
+pub struct QuickBy<L: Clone + std::hash::Hash + Eq>(Family<L, Histogram>);
+
+impl<L: Clone + std::hash::Hash + Eq> Default for QuickBy<L> {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(|| Histogram::new(QUICK_SECONDS)))
+    }
+}
+
 impl Metrics {
+    /// Counts how long it took to free what a client that left had held.
+    pub fn freed(&self, held: Left, took: Duration) {
+        let histogram = self.disconnect_to_free.0.get_or_create(&LeftLabel { held });
+        histogram.observe(took.as_secs_f64());
+    }
+
     /// Counts a connection that we ended.
     pub fn cut(&self, reason: Cut) {
         self.cuts.get_or_create(&CutLabel { reason }).inc();
@@ -177,7 +209,7 @@ impl Metrics {
         );
         r.register_with_unit(
             "disconnect_to_free",
-            "From the seen FIN or RST to the last freed byte of the stream",
+            "From the seen FIN or RST to the last freed byte",
             Unit::Seconds,
             self.disconnect_to_free.0.clone(),
         );
@@ -202,13 +234,13 @@ mod tests {
         let m = Metrics::default();
         m.connections.inc();
         m.cut(Cut::SlowConsumer);
-        m.disconnect_to_free.observe(Duration::from_millis(3));
+        m.freed(Left::Stream, Duration::from_millis(3));
         let text = m.render();
         for line in [
             "evensong_connections_total 1",
             "evensong_connection_cuts_total{reason=\"SlowConsumer\"} 1",
-            "evensong_disconnect_to_free_seconds_bucket{le=\"0.005\"} 1",
-            "evensong_disconnect_to_free_seconds_bucket{le=\"0.002\"} 0",
+            "evensong_disconnect_to_free_seconds_bucket{le=\"0.005\",held=\"Stream\"} 1",
+            "evensong_disconnect_to_free_seconds_bucket{le=\"0.002\",held=\"Stream\"} 0",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

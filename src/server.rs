@@ -114,6 +114,7 @@ impl Server {
             ledger: core.ledger.clone(),
             metrics: core.metrics.clone(),
             readiness: Readiness::default(),
+            started: Instant::now(),
         };
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();

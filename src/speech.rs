@@ -5,6 +5,8 @@
 pub mod clause;
 pub mod encode;
 mod espeak;
+mod output;
+mod phrases;
 mod piece;
 pub mod process;
 pub mod resample;
@@ -21,12 +23,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::bounds::{Budget, Departure, Stake, ring};
+use crate::bounds::{Budget, Departure, Stake, log, ring};
 use crate::ledger::{Kind, Ledger};
 use crate::limits;
 use crate::metrics::{Metrics, Refusal};
 use crate::tasks::Spawner;
 use encode::Format;
+use output::{Output, Reader};
+use phrases::{Found, Key, Phrases};
 use voices::{Voice, Voices};
 
 /// What an engine is asked to speak: one piece of at most `most_samples`.
@@ -117,6 +121,10 @@ pub struct Utterance {
     pub format: Format,
     /// Who asks, for the ledger: the request's id.
     pub owner: Arc<str>,
+    /// Whose speech it is; none of it is ever shared with another.
+    pub principal: Arc<str>,
+    /// Bytes that the caller holds beside the stream, as for base64; part of its bound.
+    pub extra_bytes: usize,
     /// When the client's connection ended, once it has.
     pub departure: Departure,
 }
@@ -124,7 +132,9 @@ pub struct Utterance {
 /// A stream that was admitted.
 pub struct Speaking {
     /// The encoded bytes, header first.
-    pub reader: ring::Reader,
+    pub reader: output::Reader,
+    /// Whether it had to be made.
+    pub made: Made,
     /// The id of the voice that speaks.
     pub voice: String,
     /// The name of the engine.
@@ -133,6 +143,17 @@ pub struct Speaking {
     pub bound_bytes: u64,
     /// How far it has come.
     pub spoken: Spoken,
+}
+
+/// Where the bytes of a stream come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Kept from before.
+    Hit,
+    /// Made at this moment for another request that is equal.
+    Shared,
+    /// For this request.
+    Miss,
 }
 
 /// How much of a text was spoken. Clones share it.
@@ -150,6 +171,10 @@ impl Spoken {
     }
 }
 
+/// The names of engines, whether they run here or not: a model of such a name means that engine and
+/// no other.
+const ENGINE_NAMES: [&str; 5] = ["espeak", "piper", "openai", "elevenlabs", "tone"];
+
 /// Why a request was not admitted.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpeechError {
@@ -165,6 +190,14 @@ pub enum SpeechError {
         engine: &'static str,
         /// Some that would do.
         known: Vec<String>,
+    },
+    /// The model names an engine that is not configured.
+    #[error("the engine {asked} is not configured here; there is {known}")]
+    UnknownEngine {
+        /// What was asked for.
+        asked: &'static str,
+        /// The engines that run.
+        known: String,
     },
     /// The engine cannot speak at present.
     #[error("the engine {engine} cannot speak: {reason}")]
@@ -197,9 +230,19 @@ struct Parts {
     engines: Vec<Arc<dyn Engine>>,
     default_voice: Option<String>,
     budget: Budget,
+    phrases: Phrases,
     ledger: Ledger,
     metrics: Metrics,
     spawner: Spawner,
+}
+
+/// A request whose engine, voice and text are known.
+struct Wanted<'a> {
+    engine: &'a Arc<dyn Engine>,
+    hz: u32,
+    voice: Voice,
+    text: String,
+    utterance: Utterance,
 }
 
 impl Speech {
@@ -213,7 +256,9 @@ impl Speech {
     ) -> Self {
         assert!(!engines.is_empty(), "a speech service has at least one engine");
         let ledger = spawner.ledger().clone();
-        Self(Arc::new(Parts { engines, default_voice, budget, ledger, metrics, spawner }))
+        let phrase_bytes = budget.state().total / limits::PHRASE_BUDGET_PART;
+        let phrases = Phrases::new(phrase_bytes, ledger.clone());
+        Self(Arc::new(Parts { engines, default_voice, budget, phrases, ledger, metrics, spawner }))
     }
 
     /// The engines, the default first.
@@ -221,73 +266,139 @@ impl Speech {
         &self.0.engines
     }
 
-    /// Admits a stream and starts it, or says why not. The stream ends with its reader.
+    /// The voice that `name` means for `model`.
+    pub fn voice(&self, model: Option<&str>, name: &str) -> Result<Voice, SpeechError> {
+        self.0.voice(self.0.engine(model)?, Some(name))
+    }
+
+    /// Admits a stream and starts it, or says why not. The stream ends with its last reader.
     pub fn speak(&self, utterance: Utterance) -> Result<Speaking, SpeechError> {
         let parts = &*self.0;
-        let engine = parts.engine(utterance.model.as_deref());
+        let engine = parts.engine(utterance.model.as_deref())?;
         let hz = match engine.health() {
             Health::Ready(hz) => hz,
-            Health::Starting => return Err(self.unavailable(engine, "it is still starting".into())),
-            Health::Unavailable(reason) => return Err(self.unavailable(engine, reason)),
+            Health::Starting => return Err(parts.unavailable(engine, "it is starting".into())),
+            Health::Unavailable(reason) => return Err(parts.unavailable(engine, reason)),
         };
         let voice = parts.voice(engine, utterance.voice.as_deref())?;
         let text = clause::speakable(&utterance.text);
         if text.is_empty() {
             return Err(SpeechError::NothingToSay);
         }
-        let wait = engine.projected_wait();
-        if wait > limits::FIRST_PIECE_WAIT_MOST {
-            parts.metrics.refuse(Refusal::Busy);
-            return Err(SpeechError::Busy(wait));
+        let wanted = Wanted { engine, hz, voice, text, utterance };
+        if Phrases::is_short(&wanted.text, wanted.utterance.format, wanted.utterance.speed) {
+            parts.phrase(wanted)
+        } else {
+            parts.stream(wanted)
         }
-        let plan = utterance.format.plan();
-        let stake = self.reserve(plan.stream_bytes as u64, &utterance)?;
-        let bound_bytes = stake.bytes();
-        let (writer, reader) = ring::pipe(limits::PAGE_BYTES, plan.ring_pages, Arc::clone(&stake));
-        let owner = Arc::clone(&utterance.owner);
-        let spoken = Spoken::default();
-        let speaker = utterance::Speaker {
-            engine: Arc::clone(engine),
-            text,
-            voice: voice.engine_name.clone(),
-            speed: utterance.speed,
-            owner: Arc::clone(&owner),
-            hz,
-            format: utterance.format,
-            metrics: parts.metrics.clone(),
-            spoken: spoken.clone(),
-        };
-        parts.spawner.spawn(Kind::Task, owner, async move {
-            speaker.run(writer).await;
-            drop(stake);
-        });
-        Ok(Speaking { reader, voice: voice.id, engine: engine.name(), bound_bytes, spoken })
-    }
-
-    fn reserve(&self, bytes: u64, utterance: &Utterance) -> Result<Arc<Stake>, SpeechError> {
-        let parts = &*self.0;
-        let Some(reservation) = parts.budget.reserve(bytes) else {
-            parts.metrics.refuse(Refusal::Budget);
-            let state = parts.budget.state();
-            let free = state.total.saturating_sub(state.reserved);
-            return Err(SpeechError::OverBudget { wanted: bytes, free, total: state.total });
-        };
-        let owner = Arc::clone(&utterance.owner);
-        let entry = parts.ledger.enter(Kind::SpeechStream, owner, bytes);
-        Ok(Stake::new(reservation, entry, utterance.departure.clone(), parts.metrics.clone()))
-    }
-
-    fn unavailable(&self, engine: &Arc<dyn Engine>, reason: String) -> SpeechError {
-        self.0.metrics.refuse(Refusal::Engine);
-        SpeechError::Unavailable { engine: engine.name(), reason }
     }
 }
 
 impl Parts {
+    /// For one reader, through a ring.
+    fn stream(&self, wanted: Wanted) -> Result<Speaking, SpeechError> {
+        self.check_wait(&wanted)?;
+        let plan = wanted.utterance.format.plan();
+        let departure = wanted.utterance.departure.clone();
+        let bytes = plan.stream_bytes() + wanted.utterance.extra_bytes;
+        let stake = self.reserve(bytes, &wanted.utterance.owner, departure)?;
+        let (writer, reader) = ring::pipe(limits::PAGE_BYTES, plan.ring_pages, Arc::clone(&stake));
+        let bound = stake.bytes();
+        let spoken = self.start(&wanted, Output::Pipe(writer), stake);
+        Ok(wanted.speaking(Reader::pipe(reader), Made::Miss, bound, spoken))
+    }
+
+    /// A short text: kept, joined, or made for all who ask for it at this moment.
+    fn phrase(&self, wanted: Wanted) -> Result<Speaking, SpeechError> {
+        let owner = &wanted.utterance.owner;
+        let departure = wanted.utterance.departure.clone();
+        let bytes = limits::LISTENER_BYTES + wanted.utterance.extra_bytes;
+        let listener = self.reserve(bytes, owner, departure)?;
+        let mut bound = listener.bytes();
+        let mut stake = None;
+        let found = self.phrases.find(wanted.key(), || {
+            self.check_wait(&wanted)?;
+            let bytes = wanted.utterance.format.plan().log_bytes();
+            // No connection's departure: it may outlive the one that began it.
+            let shared = self.reserve(bytes, owner, Departure::default())?;
+            let log = log::log(limits::LOG_BYTES, Arc::clone(&shared));
+            stake = Some(shared);
+            Ok(log)
+        })?;
+        let (reader, made, spoken) = match found {
+            Found::Kept(phrase) => (Reader::phrase(phrase, listener), Made::Hit, Spoken::default()),
+            Found::Running(log) => (Reader::log(log, listener), Made::Shared, Spoken::default()),
+            Found::Begun(writer, log, keep) => {
+                let stake = stake.expect("what begins has reserved");
+                bound += stake.bytes();
+                let spoken = self.start(&wanted, Output::Log(writer, keep), stake);
+                (Reader::log(log, listener), Made::Miss, spoken)
+            }
+        };
+        Ok(wanted.speaking(reader, made, bound, spoken))
+    }
+
+    /// Starts the task that speaks into `output`.
+    fn start(&self, wanted: &Wanted, output: Output, stake: Arc<Stake>) -> Spoken {
+        let spoken = Spoken::default();
+        let speaker = utterance::Speaker {
+            engine: Arc::clone(wanted.engine),
+            text: wanted.text.clone(),
+            voice: wanted.voice.engine_name.clone(),
+            speed: wanted.utterance.speed,
+            owner: Arc::clone(&wanted.utterance.owner),
+            hz: wanted.hz,
+            format: wanted.utterance.format,
+            metrics: self.metrics.clone(),
+            spoken: spoken.clone(),
+        };
+        self.spawner.spawn(Kind::Task, Arc::clone(&wanted.utterance.owner), async move {
+            speaker.run(output).await;
+            drop(stake);
+        });
+        spoken
+    }
+
+    fn check_wait(&self, wanted: &Wanted) -> Result<(), SpeechError> {
+        let wait = wanted.engine.projected_wait();
+        if wait <= limits::FIRST_PIECE_WAIT_MOST {
+            return Ok(());
+        }
+        self.metrics.refuse(Refusal::Busy);
+        Err(SpeechError::Busy(wait))
+    }
+
+    fn reserve(
+        &self,
+        bytes: usize,
+        owner: &Arc<str>,
+        departure: Departure,
+    ) -> Result<Arc<Stake>, SpeechError> {
+        let bytes = bytes as u64;
+        let Some(reservation) = self.budget.reserve(bytes) else {
+            self.metrics.refuse(Refusal::Budget);
+            let state = self.budget.state();
+            let free = state.total.saturating_sub(state.reserved);
+            return Err(SpeechError::OverBudget { wanted: bytes, free, total: state.total });
+        };
+        let entry = self.ledger.enter(Kind::SpeechStream, Arc::clone(owner), bytes);
+        Ok(Stake::new(reservation, entry, departure, self.metrics.clone()))
+    }
+
+    fn unavailable(&self, engine: &Arc<dyn Engine>, reason: String) -> SpeechError {
+        self.metrics.refuse(Refusal::Engine);
+        SpeechError::Unavailable { engine: engine.name(), reason }
+    }
+
     /// A model that is no engine's name (`tts-1`, …) means the default engine.
-    fn engine(&self, model: Option<&str>) -> &Arc<dyn Engine> {
-        let named = model.and_then(|model| self.engines.iter().find(|e| e.name() == model));
-        named.unwrap_or(&self.engines[0])
+    fn engine(&self, model: Option<&str>) -> Result<&Arc<dyn Engine>, SpeechError> {
+        let asked = ENGINE_NAMES.into_iter().find(|name| Some(*name) == model);
+        let Some(asked) = asked else { return Ok(&self.engines[0]) };
+        let running = self.engines.iter().find(|engine| engine.name() == asked);
+        running.ok_or_else(|| {
+            let known: Vec<_> = self.engines.iter().map(|engine| engine.name()).collect();
+            SpeechError::UnknownEngine { asked, known: known.join(", ") }
+        })
     }
 
     fn voice(&self, engine: &Arc<dyn Engine>, asked: Option<&str>) -> Result<Voice, SpeechError> {
@@ -299,5 +410,23 @@ impl Parts {
             engine: engine.name(),
             known: voices.examples(),
         })
+    }
+}
+
+impl Wanted<'_> {
+    fn key(&self) -> Key {
+        Key {
+            principal: Arc::clone(&self.utterance.principal),
+            engine: self.engine.name(),
+            voice: self.voice.engine_name.clone(),
+            speed: self.utterance.speed.to_bits(),
+            format: self.utterance.format,
+            text: self.text.clone(),
+        }
+    }
+
+    fn speaking(self, reader: Reader, made: Made, bound_bytes: u64, spoken: Spoken) -> Speaking {
+        let (voice, engine) = (self.voice.id, self.engine.name());
+        Speaking { reader, made, voice, engine, bound_bytes, spoken }
     }
 }

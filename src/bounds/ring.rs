@@ -60,6 +60,8 @@ struct State {
     live_pages: usize,
     written: u64,
     taken: u64,
+    /// The writer waits for `taken` to rise, which no page tells it.
+    lag_watched: bool,
     end: Option<End>,
     reader_gone: bool,
     reader: Option<Waker>,
@@ -125,6 +127,24 @@ impl Writer {
             if self.shared.room(&state) >= wanted {
                 return Poll::Ready(Ok(()));
             }
+            state.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until fewer than `bytes` are written and not taken: how far ahead of its reader a stream
+    /// may be is not only a matter of room.
+    pub async fn lag_below(&mut self, bytes: u64) -> Result<(), Closed> {
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if state.reader_gone {
+                return Poll::Ready(Err(Closed));
+            }
+            if state.written - state.taken < bytes {
+                return Poll::Ready(Ok(()));
+            }
+            state.lag_watched = true;
             state.writer = Some(cx.waker().clone());
             Poll::Pending
         })
@@ -231,7 +251,10 @@ impl Reader {
             };
         };
         guard.taken += slice.bytes.len() as u64;
+        let writer =
+            if std::mem::take(&mut guard.lag_watched) { guard.writer.take() } else { None };
         drop(guard);
+        wake(writer);
         Poll::Ready(Some(Ok(Bytes::from_owner(slice))))
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::budget::{Held, Reservation};
-use crate::ledger::Entry;
-use crate::metrics::Metrics;
+use crate::ledger::{Entry, Kind};
+use crate::metrics::{Left, Metrics};
 
 /// When a connection's peer was seen leaving; empty while it is there. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +27,9 @@ impl Departure {
 
 /// See the module.
 pub struct Stake {
-    // Dropped in this order: first the bytes go back, then the books say so.
-    reservation: Reservation,
-    _entry: Option<Entry>,
+    // Empty only inside of `drop`.
+    reservation: Option<Reservation>,
+    entry: Option<Entry>,
     departure: Departure,
     metrics: Metrics,
 }
@@ -42,30 +42,39 @@ impl Stake {
         departure: Departure,
         metrics: Metrics,
     ) -> Arc<Self> {
-        Arc::new(Self { reservation, _entry: Some(entry), departure, metrics })
+        let (reservation, entry) = (Some(reservation), Some(entry));
+        Arc::new(Self { reservation, entry, departure, metrics })
     }
 
     /// A stake that no ledger knows, for benches and tests of the ring alone.
     pub fn unlisted(reservation: Reservation) -> Arc<Self> {
         let (departure, metrics) = (Departure::default(), Metrics::default());
-        Arc::new(Self { reservation, _entry: None, departure, metrics })
+        Arc::new(Self { reservation: Some(reservation), entry: None, departure, metrics })
     }
 
     /// Bytes reserved.
     pub fn bytes(&self) -> u64 {
-        self.reservation.bytes()
+        self.reservation().bytes()
     }
 
     /// See [`Reservation::hold`].
     pub fn hold(&self, bytes: u64) -> Held {
-        self.reservation.hold(bytes)
+        self.reservation().hold(bytes)
+    }
+
+    fn reservation(&self) -> &Reservation {
+        self.reservation.as_ref().expect("there until it is dropped")
     }
 }
 
 impl Drop for Stake {
     fn drop(&mut self) {
+        // First the bytes go back, then the books say so, and then it is over.
+        let kind = self.entry.as_ref().map(Entry::kind);
+        drop((self.reservation.take(), self.entry.take()));
         if let Some(left) = self.departure.seen() {
-            self.metrics.disconnect_to_free.observe(left.elapsed());
+            let held = if kind == Some(Kind::Connection) { Left::Connection } else { Left::Stream };
+            self.metrics.freed(held, left.elapsed());
         }
     }
 }

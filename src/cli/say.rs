@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::ArgMatches;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncWriteExt;
+use tokio_stream::StreamExt;
 
 use crate::bounds::Departure;
 use crate::config::Config;
@@ -63,6 +64,8 @@ async fn speak(core: &Core, matches: &ArgMatches, text: String, speed: f32) -> a
         speed,
         format,
         owner: "say".into(),
+        principal: "say".into(),
+        extra_bytes: 0,
         departure: Departure::default(),
     };
     let Speaking { mut reader, spoken, .. } = core.speech.speak(utterance)?;

@@ -47,7 +47,7 @@ pub const KEYS: &[Key] = &[
     key("speech.default_voice", Kind::Text, "", "Voice for requests that name none"),
     key("speech.espeak.library", Kind::Text, "", "Path of libespeak-ng, if it is not in its place"),
     key("speech.workers", Kind::Whole, "2", "Worker processes of each engine"),
-    key("limits.connections", Kind::Whole, "8192", "Client connections open at once"),
+    key("limits.connections", Kind::Whole, "4096", "Client connections open at once"),
     key("limits.slow_reader_seconds", Kind::Number, "20", "A reader must take 20 KiB within this"),
     key("shutdown.deadline_seconds", Kind::Number, "5", "From the signal to the exit"),
 ];

@@ -46,7 +46,7 @@ async fn read_within(
 ) -> Result<Received, ApiError> {
     let mut cost = None;
     let mut bytes = BytesMut::with_capacity(said.unwrap_or(0).min(cap as u64) as usize);
-    if bytes.capacity() > limits::CONNECTION_BYTES {
+    if bytes.capacity() > limits::SMALL_BODY_BYTES {
         cost = Some(reserve(services, owner, cap)?);
     }
     while let Some(frame) = body.frame().await {
@@ -54,7 +54,7 @@ async fn read_within(
         if bytes.len() + data.len() > cap {
             return Err(ApiError::too_large(cap));
         }
-        if cost.is_none() && bytes.len() + data.len() > limits::CONNECTION_BYTES {
+        if cost.is_none() && bytes.len() + data.len() > limits::SMALL_BODY_BYTES {
             cost = Some(reserve(services, owner, cap)?);
         }
         bytes.extend_from_slice(&data);

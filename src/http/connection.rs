@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +18,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
@@ -24,6 +26,7 @@ use tower::ServiceExt;
 
 use super::Peer;
 use super::vitals::{InFlight, Patience, Vitals};
+use crate::bounds::Departure;
 use crate::limits;
 use crate::metrics::Cut;
 use crate::tasks::{Scope, Spawner};
@@ -63,7 +66,7 @@ pub async fn serve(
     let vitals = Vitals::new(patience);
     let spoken = speak(stream, peer, router, vitals.clone(), spawner);
     let spoken = deadlines(spoken, &vitals);
-    tokio::select! {
+    let end = tokio::select! {
         biased;
         // First, since a peer that has left must not cost another byte of work.
         () = watch.left() => {
@@ -71,7 +74,11 @@ pub async fn serve(
             End::PeerLeft
         }
         end = spoken => end,
+    };
+    if vitals.is_busy() {
+        watch.forget_unsent();
     }
+    end
 }
 
 async fn speak(
@@ -92,6 +99,7 @@ async fn speak(
     let multiplexed = start[..got] == *H2_PREFACE;
     vitals.greeted(multiplexed);
     let prefix = Bytes::copy_from_slice(&start[..got]);
+    let departure = peer.departure.clone();
     let owner: Arc<str> = peer.address.to_string().into();
     let io = TokioIo::new(Socket { prefix, stream, vitals: vitals.clone() });
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -100,8 +108,8 @@ async fn speak(
     if multiplexed {
         // Its own scope: hyper's tasks of this connection end with it, whatever they wait for.
         let scope = Scope::new("connection", spawner.ledger().clone());
-        let connection = h2(&scope, owner).serve_connection(io, service);
-        let mut connection = pin!(connection);
+        // On the heap, so that the many HTTP/1 connections do not carry its room.
+        let mut connection = Box::pin(h2(&scope, owner).serve_connection(io, service));
         let result = tokio::select! {
             biased;
             result = connection.as_mut() => result,
@@ -110,7 +118,7 @@ async fn speak(
                 connection.await
             }
         };
-        return outcome(result);
+        return outcome(result, &departure);
     }
     let mut connection = pin!(h1().serve_connection(io, service));
     let result = tokio::select! {
@@ -121,10 +129,12 @@ async fn speak(
             connection.await
         }
     };
-    outcome(result)
+    outcome(result, &departure)
 }
 
-fn outcome(result: hyper::Result<()>) -> End {
+/// hyper may see the end before the watcher does: then this is the moment, with all still in place.
+fn outcome(result: hyper::Result<()>, departure: &Departure) -> End {
+    departure.note();
     match result {
         Ok(()) => End::Closed,
         Err(error) => {
@@ -204,6 +214,14 @@ impl Watch {
     fn new(stream: &TcpStream) -> io::Result<Self> {
         let dup = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
         Ok(Self(TcpStream::from_std(dup)?))
+    }
+
+    /// Lets the kernel drop what the peer will not take. Without this it would keep it for as long
+    /// as `TCP_USER_TIMEOUT`, outside of every account, for a client that nobody serves any more.
+    fn forget_unsent(&self) {
+        if let Err(error) = SockRef::from(&self.0).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "linger was refused");
+        }
     }
 
     async fn left(&self) {

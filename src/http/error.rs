@@ -75,6 +75,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message).code("invalid_json")
     }
 
+    /// 404 for a model that is not offered.
+    pub fn no_model(name: &str) -> Self {
+        let message = format!("there is no model {}", printable(name));
+        Self::new(StatusCode::NOT_FOUND, message).code("model_not_found")
+    }
+
     /// 413.
     pub fn too_large(cap: usize) -> Self {
         let message = format!("the body is larger than {cap} bytes");
@@ -139,6 +145,9 @@ impl From<SpeechError> for ApiError {
         match error {
             SpeechError::NothingToSay => Self::parameter("input", "nothing_to_say", message),
             SpeechError::UnknownVoice { .. } => Self::parameter("voice", "unknown_voice", message),
+            SpeechError::UnknownEngine { .. } => {
+                Self::parameter("model", "unknown_engine", message)
+            }
             SpeechError::Unavailable { .. } => {
                 unavailable().code("engine_unavailable").retry_after(RETRY_ENGINE_SECONDS)
             }

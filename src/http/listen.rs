@@ -59,6 +59,7 @@ pub struct Door {
     metrics: Metrics,
     places: Arc<Semaphore>,
     patience: Patience,
+    anybody: Arc<str>,
     /// The scope of the connections; it outlives the accept loop by the time of draining.
     connections: Spawner,
 }
@@ -93,7 +94,8 @@ impl Door {
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.connections));
         let patience = config.patience;
-        Self { side, router, budget, metrics, places, patience, connections }
+        let anybody = "anybody".into();
+        Self { side, router, budget, metrics, places, patience, anybody, connections }
     }
 
     /// Accepts from `listener` as a task of `spawner`'s scope, until that is asked to stop.
@@ -132,7 +134,9 @@ impl Door {
     }
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
-        self.metrics.connections.inc();
+        if self.side == Side::Public {
+            self.metrics.connections.inc();
+        }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return self.refuse(&stream, Refusal::Connections);
         };
@@ -141,7 +145,8 @@ impl Door {
             tracing::debug!(%error, "socket options were refused");
             return;
         }
-        let peer = Peer { address, departure: Departure::default() };
+        let (departure, principal) = (Departure::default(), Arc::clone(&self.anybody));
+        let peer = Peer { address, departure, principal };
         let owner: Arc<str> = address.to_string().into();
         let Some(cost) = self.cost(&peer, Arc::clone(&owner), place) else {
             return self.refuse(&stream, Refusal::Budget);
@@ -192,9 +197,9 @@ const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\n\
     retry-after: 1\r\n\
     connection: close\r\n\
-    content-length: 111\r\n\r\n\
+    content-length: 109\r\n\r\n\
     {\"type\":\"overloaded\",\"title\":\"Overloaded\",\"status\":503,\
-    \"detail\":\"too many connections\",\"retry_after_seconds\":1}";
+    \"detail\":\"no room at present\",\"retry_after_seconds\":1}";
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);

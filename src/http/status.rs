@@ -2,16 +2,54 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::json;
 
 use super::Services;
 use super::error::Problem;
-use crate::speech::Health;
+use crate::ledger::Kind;
+use crate::speech::encode::Format;
+use crate::speech::{Engine, Health};
 
 /// The process lives and answers.
 pub async fn healthz() -> Response {
     axum::Json(json!({"status": "ok"})).into_response()
+}
+
+/// `GET /api/status`: what anybody may see; no owners, no addresses.
+pub async fn status(State(services): State<Services>) -> Response {
+    let live = |kind| services.ledger.live(kind);
+    let engine = |engine: &std::sync::Arc<dyn Engine>| {
+        let (ready, detail) = match engine.health() {
+            Health::Ready(_) => (true, None),
+            Health::Starting => (false, Some("starting".to_string())),
+            Health::Unavailable(reason) => (false, Some(reason)),
+        };
+        json!({"name": engine.name(), "ready": ready, "detail": detail})
+    };
+    let engines: Vec<_> = services.speech.engines().iter().map(engine).collect();
+    let body = json!({
+        "status": if services.readiness.is_leaving() { "leaving" } else { "ok" },
+        "uptime_seconds": services.started.elapsed().as_secs(),
+        "budget": services.budget.state(),
+        "live": {
+            "connections": live(Kind::Connection),
+            "speech_streams": live(Kind::SpeechStream),
+            "jobs": live(Kind::Job),
+            "workers": live(Kind::Worker),
+        },
+        "engines": engines,
+        "formats": Format::ALL.map(Format::name),
+        "memory": {"rss_bytes": resident_bytes()},
+    });
+    ([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+}
+
+/// Of this process, without its workers; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 /// The server can do what it is there for: it is not leaving, and its default engine speaks.

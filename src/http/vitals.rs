@@ -103,6 +103,11 @@ impl Vitals {
         InFlight(self.clone())
     }
 
+    /// Whether a request is being answered.
+    pub fn is_busy(&self) -> bool {
+        self.lock().in_flight > 0
+    }
+
     /// The peer took `bytes`.
     pub fn sent(&self, bytes: usize) {
         let mut state = self.lock();

@@ -17,13 +17,28 @@ pub enum Format {
 pub struct Plan {
     /// Pages of its ring.
     pub ring_pages: usize,
-    /// All that the stream can hold, in bytes.
-    pub stream_bytes: usize,
+    /// Encoder, resampler, frames in flight, text and tasks, in bytes.
+    pub scratch_bytes: usize,
+}
+
+impl Plan {
+    /// All that a stream for one reader can hold.
+    pub const fn stream_bytes(self) -> usize {
+        self.ring_pages * limits::PAGE_BYTES + self.scratch_bytes + limits::LISTENER_BYTES
+    }
+
+    /// All that a shared stream can hold beside what its readers do.
+    pub const fn log_bytes(self) -> usize {
+        limits::LOG_BYTES + self.scratch_bytes
+    }
 }
 
 impl Format {
     /// Every format of this build.
     pub const ALL: [Format; 2] = [Format::Wav, Format::Pcm];
+
+    /// Made where nothing is asked for.
+    pub const DEFAULT: Format = Format::Wav;
 
     /// The name on the wire.
     pub fn name(self) -> &'static str {
@@ -46,9 +61,17 @@ impl Format {
         }
     }
 
+    /// About how many bytes a second of speech takes.
+    pub fn bytes_per_second(self) -> usize {
+        match self {
+            Format::Wav | Format::Pcm => SPEECH_HZ as usize * 2,
+        }
+    }
+
     /// See [`Plan`].
     pub fn plan(self) -> Plan {
-        Plan { ring_pages: limits::PCM_RING_PAGES, stream_bytes: limits::PCM_STREAM_BYTES }
+        let scratch_bytes = limits::SPEECH_SCRATCH_BYTES;
+        Plan { ring_pages: limits::PCM_RING_PAGES, scratch_bytes }
     }
 }
 

@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::encode::{Encoder, Format};
+use super::output::Output;
 use super::resample::Resampler;
 use super::{Ended, Engine, Job, Said, Spoken, clause};
-use crate::bounds::ring::{Closed, Writer};
+use crate::bounds::ring::Closed;
 use crate::limits::{self, SPEECH_HZ};
 use crate::metrics::{Metrics, StreamEnd};
 
 /// Speech takes about this long per character at speed 1.0; generous, since it is reserved room.
-const SECONDS_PER_CHAR: f64 = 0.1;
+pub const SECONDS_PER_CHAR: f64 = 0.1;
 /// Silence between pieces at speed 1.0, by what ends them: the engines leave it to the next clause.
 const PAUSE_SENTENCE: Duration = Duration::from_millis(350);
 const PAUSE_CLAUSE: Duration = Duration::from_millis(180);
 const PAUSE_PARAGRAPH: Duration = Duration::from_millis(550);
 /// Samples that are resampled and encoded at once.
-const STEP_SAMPLES: usize = 2048;
+const STEP_SAMPLES: usize = 1024;
 /// Times that a piece is tried again without having come further.
 const RETRIES: u32 = 1;
 
@@ -54,7 +55,7 @@ impl From<Closed> for Halt {
 /// The stream in the making.
 struct Stream {
     speaker: Speaker,
-    writer: Writer,
+    writer: Output,
     audio: Audio,
     started: Instant,
 }
@@ -69,7 +70,7 @@ enum JobEnd {
 
 impl Speaker {
     /// Speaks the whole text into `writer`, or until its reader has left.
-    pub async fn run(self, writer: Writer) {
+    pub async fn run(self, writer: Output) {
         let metrics = self.metrics.clone();
         let audio = match Audio::new(self.hz, self.format) {
             Ok(audio) => audio,
@@ -143,6 +144,7 @@ impl Stream {
 
     /// Waits for room, then speaks one job.
     async fn job(&mut self, text: String) -> Result<JobEnd, Halt> {
+        self.writer.lag_below(self.most_lag()).await?;
         let wanted = self.samples_for(&text);
         self.writer.room(self.audio.encoder.most_bytes(wanted)).await?;
         let free = self.audio.encoder.samples_within(self.writer.room_now());
@@ -220,6 +222,15 @@ impl Stream {
         let least = limits::PIECE_LEAST.as_secs_f64();
         let piece = Duration::from_secs_f64(seconds.clamp(least, limits::PIECE_MOST.as_secs_f64()));
         duration_samples(piece, SPEECH_HZ)
+    }
+
+    /// Bytes that may wait for the reader when a job is begun, so that its end is not further ahead
+    /// than anything may be: a small format's ring holds more seconds than that.
+    fn most_lag(&self) -> u64 {
+        let (written, _) = self.writer.progress();
+        let ahead = limits::AHEAD_MOST - limits::PIECE_MOST;
+        let samples = duration_samples(ahead, SPEECH_HZ) as u64;
+        (written * samples).checked_div(self.audio.made).map_or(u64::MAX, |lag| lag.max(1))
     }
 
     /// Audio that the reader has not taken yet.

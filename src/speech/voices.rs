@@ -82,6 +82,16 @@ impl Voices {
         }
     }
 
+    /// Every voice that can be asked for by a name of its own, OpenAI's names first.
+    pub fn listed(&self) -> Vec<Voice> {
+        let aliases = OPENAI_NAMES.iter().filter_map(|(alias, variant)| {
+            let voice = self.find(alias).filter(|_| self.has_variant(variant))?;
+            let name = alias[..1].to_uppercase() + &alias[1..];
+            Some(Voice { name: format!("{name} (as OpenAI's name)"), ..voice })
+        });
+        aliases.chain(self.all.iter().cloned()).collect()
+    }
+
     /// A few names that would do, for an error message.
     pub fn examples(&self) -> Vec<String> {
         let english = self.all.iter().filter(|voice| voice.language.starts_with("en"));

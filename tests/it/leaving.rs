@@ -30,7 +30,8 @@ async fn all_is_free(server: &TestServer) {
     let text = Client::connect(server.server.admin).await.get("/metrics").await;
     let text = String::from_utf8(text.body).expect("text");
     let within = |le: &str| -> u64 {
-        let name = format!("evensong_disconnect_to_free_seconds_bucket{{le=\"{le}\"}} ");
+        let name = "evensong_disconnect_to_free_seconds_bucket";
+        let name = format!("{name}{{le=\"{le}\",held=\"Stream\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&name));
         line.and_then(|count| count.parse().ok()).expect("the histogram")
     };

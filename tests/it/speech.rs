@@ -25,10 +25,46 @@ async fn wav_has_one_header_and_the_samples_of_pcm() {
     assert_eq!(wav.body.windows(4).filter(|four| four == b"RIFF").count(), 1);
     assert_eq!(wav.body[44..], pcm.body[..]);
     assert_eq!(wav.header("cache-control"), "no-store, no-transform");
-    assert_eq!(wav.header("x-stream-max-bytes"), "458752");
+    assert_eq!((wav.header("x-cache"), wav.header("x-stream-max-bytes")), ("miss", "376832"));
+    let long = server.speech(&json!({"input": "word ".repeat(100)})).await;
+    assert_eq!(long.header("x-stream-max-bytes"), "458752");
     assert_eq!((wav.header("x-engine"), wav.header("x-voice")), ("tone", "tone"));
     assert!(wav.header("server-timing").starts_with("first;dur="));
     server.idle().await;
+}
+
+#[tokio::test]
+async fn equal_short_requests_are_made_once_and_kept() {
+    let server = TestServer::start(&[]).await;
+    let body = json!({"input": "Good evening.", "response_format": "pcm"});
+    let request = post("/v1/audio/speech", body.to_string().as_bytes());
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        let mut client = crate::http::Client::connect_narrow(server.server.listen[0]).await;
+        client.send(&request).await;
+        clients.push(client);
+    }
+    // The first of them never reads; the others do not wait for it.
+    let stalled = clients.remove(0);
+    let mut bodies = Vec::new();
+    for client in &mut clients {
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.whole), (200, true));
+        assert!(["miss", "shared", "hit"].contains(&answer.header("x-cache")));
+        bodies.push(answer.body);
+    }
+    assert!(bodies.windows(2).all(|two| two[0] == two[1]));
+    let again = server.speech(&body).await;
+    assert_eq!((again.header("x-cache"), &again.body), ("hit", &bodies[0]));
+    let faster = json!({"input": "Good evening.", "response_format": "pcm", "speed": 2});
+    assert_eq!(server.speech(&faster).await.header("x-cache"), "miss");
+    drop((stalled, clients));
+    let ledger = server.idle().await;
+    let ever = |kind: &str| {
+        let kinds = ledger["kinds"].as_array().expect("kinds");
+        kinds.iter().find(|row| row["kind"] == kind).expect("known")["ever"].clone()
+    };
+    assert_eq!((ever("job"), ever("phrase")), (json!(2), json!(2)));
 }
 
 #[tokio::test]
@@ -96,6 +132,7 @@ async fn bad_input_is_answered_by_naming_the_parameter() {
         (json!({"input": long}), json!("input"), "input_too_long"),
         (json!({"input": "x", "voice": "klingon"}), json!("voice"), "unknown_voice"),
         (json!({"input": "x", "voice": 7}), json!("voice"), "invalid_parameter"),
+        (json!({"input": "x", "model": "piper"}), json!("model"), "unknown_engine"),
         (json!({"input": "x", "speed": 9}), json!("speed"), "speed_out_of_range"),
         (json!({"input": "x", "speed": "fast"}), json!("speed"), "invalid_parameter"),
         (

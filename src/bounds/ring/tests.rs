@@ -74,6 +74,17 @@ mod plain {
         assert_eq!(end, Some(Err(Broken("the engine died".into()))));
     }
 
+    #[test]
+    fn a_writer_can_wait_for_its_reader_to_come_nearer() {
+        let (mut writer, mut reader, _budget) = pipe_of(4, 2);
+        assert_eq!(writer.write(b"abcdef").now_or_never(), Some(Ok(())));
+        assert_eq!(writer.lag_below(3).now_or_never(), None);
+        let _slice = reader.next().now_or_never();
+        assert_eq!(writer.lag_below(3).now_or_never(), Some(Ok(())), "two bytes are left");
+        drop(reader);
+        assert_eq!(writer.lag_below(3).now_or_never(), Some(Err(Closed)));
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
         Write(Vec<u8>),
@@ -174,6 +185,21 @@ mod interleaved {
             drop(reader);
             producer.join().expect("the writer was told");
             assert_eq!((budget.state().reserved, budget.state().held), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_reader_that_takes_wakes_a_writer_that_waits_for_it() {
+        loom::model(|| {
+            let (mut writer, mut reader, _budget) = pipe_of(2, 1);
+            block_on(writer.write(b"ab")).expect("room");
+            let producer = loom::thread::spawn(move || {
+                block_on(writer.lag_below(1)).expect("the reader stays");
+                writer.finish();
+            });
+            assert!(block_on(reader.next()).is_some());
+            assert!(block_on(reader.next()).is_none());
+            producer.join().expect("the writer was woken");
         });
     }
 

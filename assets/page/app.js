@@ -1,0 +1,222 @@
+// Wires the page: one utterance at a time, from the form to the ear. The state it shows is one of
+// idle, asking, speaking, blocked; all that lives during an utterance is given back at its end.
+
+import { useKey } from "./api.js";
+import { Composer } from "./composer.js";
+import { Facts } from "./facts.js";
+import { Notice } from "./notice.js";
+import { Status } from "./status.js";
+import { Sun } from "./sun.js";
+import { Utterance } from "./utterance.js";
+import { VoicePicker } from "./voice-picker.js";
+import { firstChoice, loadVoices } from "./voices.js";
+import { PREVIEW } from "./ways.js";
+import { seconds } from "./words.js";
+
+/** A stream that nobody hears is let go after this; the server would cut it at twice the time. */
+const UNHEARD_MS = 10_000;
+
+const byId = (id) => document.getElementById(id);
+const [form, state, stopButton, playButton] = ["composer", "state", "stop", "play"].map(byId);
+const [download, voiceButton, keyForm] = ["download", "voice", "key-form"].map(byId);
+
+const facts = new Facts();
+const sun = new Sun(byId("sun"));
+const notice = new Notice(() => again());
+const composer = new Composer({ changed: () => {} });
+const picker = new VoicePicker({
+    chosen: choose,
+    preview: (voice) => preview(voice),
+    closed: () => now?.isPreview && stop("Stopped."),
+});
+
+/** What is being spoken: {utterance, isPreview, blocked, unheard}; null when all is still. */
+let now = null;
+/** What was heard last, for the download. */
+let heard = null;
+/** What "try again" and a Play after a let-go stream do. */
+let again = () => speak();
+
+function speak() {
+    notice.clear();
+    const { flaw } = composer;
+    if (flaw) {
+        stop("Nothing to say yet.");
+        return notice.show(flaw);
+    }
+    again = speak;
+    begin({ path: "v1/audio/speech", body: composer.body }, composer.way);
+}
+
+function preview(voice) {
+    if (!voice?.previewUrl) return;
+    notice.clear();
+    again = () => preview(voice);
+    begin({ path: voice.previewUrl }, PREVIEW, true);
+}
+
+function begin(request, chosen, isPreview = false) {
+    stop("");
+    facts.clear();
+    heard = null;
+    download.hidden = true;
+    const utterance = new Utterance(request, chosen, byId("ear"), events());
+    now = { utterance, isPreview, streams: chosen.streams, unheard: null, cut: null };
+    facts.follow(utterance.player, isPreview ? 0 : composer.guessSeconds);
+    show("asking", chosen.streams ? "Asking …" : "Fetching it whole …");
+    utterance.run();
+}
+
+function events() {
+    let first = true;
+    return {
+        head: (head) => facts.head(head),
+        bytes: (number) => facts.bytes(number),
+        sound(ms) {
+            if (first) facts.sound(ms);
+            first = false;
+            heed();
+            sun.sing(now.utterance.player);
+            show("speaking", now.cut ?? (now.isPreview ? "A preview." : "Speaking."));
+        },
+        starved: () => show("speaking", "Waiting for more sound …"),
+        blocked,
+        received: () => facts.whole(),
+        cut: (failure) => cut(failure),
+        ended: () => end(now.cut ?? "Spoken."),
+        failed(failure) {
+            end("It did not work.");
+            complain(failure);
+        },
+    };
+}
+
+/** The browser refused, or something paused us: a person's press is needed. */
+function blocked(why) {
+    heed();
+    sun.rest();
+    const refused = "The browser does not play sound by itself. Press Play.";
+    show("blocked", why === "refused" ? refused : "Paused. Press Play to go on.");
+    now.unheard = setTimeout(() => {
+        // What is held for nobody is given back: memory is for those who listen.
+        if (!now?.utterance.receiving) return;
+        stop("Nobody listened, so the stream was let go. Press Play to hear it from the start.");
+        playButton.hidden = false;
+    }, UNHEARD_MS);
+}
+
+/** Somebody listens: nothing is waited for any more. */
+function heed() {
+    clearTimeout(now?.unheard);
+    playButton.hidden = true;
+}
+
+function cut(failure) {
+    const after = seconds(now.utterance.player.arrived || NaN);
+    now.cut = `Connection lost after ${after}: ${lower(failure.message)}`;
+    const rest = now.streams ? " What has arrived is played to its end." : "";
+    notice.show({ message: now.cut + rest, retrySeconds: 0 });
+}
+
+function complain(failure) {
+    if (picker.open) return picker.say(failure.message);
+    if (failure.status === 401) {
+        keyForm.hidden = false;
+        byId("key").focus();
+    }
+    notice.show(failure);
+}
+
+function stop(message) {
+    // Before the player is closed: it knows how much was heard.
+    facts.stop();
+    now?.utterance.stop();
+    end(message);
+}
+
+/** All is still; what was heard can be kept. */
+function end(message) {
+    if (now) {
+        heed();
+        facts.stop();
+        sun.rest();
+        heard = now.isPreview ? null : now.utterance.recording;
+        now = null;
+    }
+    playButton.hidden = true;
+    download.hidden = !heard?.kept;
+    if (heard?.bytes > 0 && !heard.whole) {
+        message += " Too long to be kept here; the curl line below saves it.";
+    }
+    show("idle", message);
+}
+
+function show(name, message) {
+    document.body.dataset.state = name;
+    if (state.textContent !== message) state.textContent = message;
+    stopButton.disabled = name === "idle";
+    if (name === "blocked") playButton.hidden = false;
+}
+
+function lower(message) {
+    return message.charAt(0).toLowerCase() + message.slice(1);
+}
+
+function choose(voice) {
+    composer.voice = voice;
+    notice.clearField("voice");
+    voiceButton.querySelector("strong").textContent = voice.name;
+    const about = [voice.family, voice.gender].filter(Boolean).join(", ");
+    voiceButton.querySelector("small").textContent = voice.language ? about : "";
+    byId("voice-hear").disabled = !voice.previewUrl;
+}
+
+async function voices() {
+    const { voices: all, notice: why } = await loadVoices();
+    const chosen = firstChoice(all, composer.rememberedVoice);
+    picker.fill(all, chosen);
+    choose(chosen);
+    byId("voices-notice").textContent = why ?? "";
+    byId("voices-notice").hidden = why === null;
+}
+
+function listen() {
+    form.addEventListener("submit", (event) => {
+        event.preventDefault();
+        speak();
+    });
+    form.addEventListener("input", ({ target }) => {
+        const param = { text: "input", speed: "speed" }[target.id] ?? target.name;
+        if (param === "input" || param === "speed" || param === "response_format") {
+            notice.clearField(param);
+        }
+    });
+    stopButton.addEventListener("click", () => stop("Stopped."));
+    playButton.addEventListener("click", () => (now ? now.utterance.player.resume() : again()));
+    download.addEventListener("click", () => heard?.save());
+    voiceButton.addEventListener("click", () => picker.show());
+    byId("voice-hear").addEventListener("click", () => preview(picker.chosen));
+    keyForm.addEventListener("submit", (event) => {
+        event.preventDefault();
+        useKey(byId("key").value);
+        keyForm.hidden = true;
+        voices();
+        again();
+    });
+    document.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+            event.preventDefault();
+            if (!picker.open) speak();
+        } else if (event.key === "Escape" && !picker.open && now) {
+            stop("Stopped.");
+        }
+    });
+    // A page that is left or kept for later holds no stream.
+    addEventListener("pagehide", () => stop("Stopped."));
+}
+
+facts.clear();
+listen();
+show("idle", "Ready.");
+voices();
+new Status({ formats: (names) => composer.offer(names) });

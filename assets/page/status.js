@@ -1,0 +1,82 @@
+// What the server holds, asked once a second while somebody looks: one request at a time, a
+// deadline for each, nothing while the tab is hidden, less often while there is no answer.
+
+import { ask } from "./api.js";
+import { Fields, say } from "./fields.js";
+import { Sparkline } from "./sparkline.js";
+import * as words from "./words.js";
+
+const PERIOD_MS = 1_000;
+/** A server that does not answer is not asked more often than this. */
+const PERIOD_MOST_MS = 10_000;
+const DEADLINE_MS = 3_000;
+
+/** Keeps the panel true. `on.formats(names)` is told what this build can make. */
+export class Status {
+    #fields = new Fields(document.getElementById("server"));
+    #pulse = document.getElementById("pulse");
+    #line = new Sparkline(document.getElementById("spark"));
+    #timer = null;
+    #period = PERIOD_MS;
+    #asking = false;
+    #on;
+
+    constructor(on) {
+        this.#on = on;
+        document.addEventListener("visibilitychange", () => this.#watch());
+        this.#watch();
+    }
+
+    #watch() {
+        clearTimeout(this.#timer);
+        if (!document.hidden && !this.#asking) this.#ask();
+    }
+
+    async #ask() {
+        this.#asking = true;
+        try {
+            const signal = AbortSignal.timeout(DEADLINE_MS);
+            const response = await ask("api/status", { signal });
+            this.#show(await response.json());
+            this.#period = PERIOD_MS;
+        } catch (error) {
+            this.#missing(error);
+            this.#period = Math.min(this.#period * 2, PERIOD_MOST_MS);
+        }
+        this.#asking = false;
+        if (!document.hidden) this.#timer = setTimeout(() => this.#ask(), this.#period);
+    }
+
+    #show(status) {
+        const { budget = {}, live = {}, memory = {}, engines = [] } = status;
+        const { held, reserved, total } = budget;
+        this.#line.push({ held, reserved });
+        this.#fields.put("held", words.bytes(held));
+        this.#fields.put("reserved", words.bytes(reserved));
+        this.#fields.put("total", words.bytes(total));
+        this.#fields.put("top", words.bytes(this.#line.top));
+        this.#fields.put("streams", words.count(live.speech_streams));
+        this.#fields.put("connections", words.count(live.connections));
+        this.#fields.put("rss", words.bytes(memory.rss_bytes));
+        this.#fields.put("uptime", words.age(status.uptime_seconds));
+        const lame = engines.filter((engine) => !engine.ready);
+        const detail = lame.map((e) => `${e.name}: ${e.detail || "not ready"}`).join("; ");
+        const ready = engines.filter((engine) => engine.ready).map((engine) => engine.name);
+        if (engines.length > 0 && ready.length === 0) this.#say("bad", detail);
+        else if (lame.length > 0) this.#say("warn", detail);
+        else this.#say("good", ready.length > 0 ? `Ready: ${ready.join(", ")}` : "Ready");
+        if (Array.isArray(status.formats)) this.#on.formats(status.formats);
+    }
+
+    #missing(error) {
+        this.#line.push(null);
+        const gone = error.status === 404;
+        this.#say("bad", gone ? "This server tells no status" : "The server does not answer");
+        this.#fields.clear();
+    }
+
+    #say(mood, text) {
+        this.#pulse.dataset.mood = mood;
+        say(this.#pulse.querySelector("span"), text);
+    }
+}

@@ -1,0 +1,94 @@
+// The voices of the server: fetched once, grouped by language, found by any part of their names.
+// Without the server's list the page still speaks, with the names that every server here knows.
+
+import { at, ask } from "./api.js";
+
+/** OpenAI's names, which are aliases on every Evensong. */
+const KNOWN = [
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable",
+    "marin", "nova", "onyx", "sage", "shimmer", "verse",
+];
+/** Deadline of a list that is a few KiB. */
+const LIST_MS = 5_000;
+
+const LANGUAGES = new Intl.DisplayNames("en", { type: "language", fallback: "none" });
+
+/** {voices, notice}: the server's list, or the plain one with a notice that says why. */
+export async function loadVoices() {
+    try {
+        const response = await ask("v1/audio/voices", { signal: AbortSignal.timeout(LIST_MS) });
+        const { voices } = await response.json();
+        const good = voices.filter((voice) => typeof voice?.id === "string").map(complete);
+        if (good.length === 0) throw new Error("it is empty");
+        return { voices: good, notice: null };
+    } catch (error) {
+        const why = error.message.replace(/\.$/, "");
+        return {
+            voices: KNOWN.map((id) => complete({ id })),
+            notice: `The server's list of voices is not to be had (${why}). These names always work.`,
+        };
+    }
+}
+
+/** [{label, voices}] by language: the reader's own first, then by the alphabet. */
+export function grouped(voices) {
+    const groups = new Map();
+    for (const voice of voices) {
+        const label = voice.family;
+        if (!groups.has(label)) groups.set(label, { label, voices: [] });
+        groups.get(label).voices.push(voice);
+    }
+    const own = family(navigator.language);
+    const rank = ({ label }) => (label === own ? 0 : 1);
+    return [...groups.values()].sort(
+        (a, b) => rank(a) - rank(b) || a.label.localeCompare(b.label, "en"),
+    );
+}
+
+/** The voices in which every word of the query occurs. */
+export function matching(voices, query) {
+    const words = plain(query).split(/\s+/).filter(Boolean);
+    return voices.filter((voice) => words.every((word) => voice.haystack.includes(word)));
+}
+
+/** The voice to begin with: the remembered one, else a name of OpenAI's, else the first. */
+export function firstChoice(voices, remembered) {
+    const named = (id) => voices.find((voice) => voice.id === id);
+    return named(remembered) ?? named("alloy") ?? named("en-us") ?? voices[0];
+}
+
+function complete({ id, name, language, gender, engine, preview_url: preview }) {
+    const voice = {
+        id,
+        name: name || id,
+        language: language || "",
+        family: language ? family(language) : "Names",
+        gender: gender || "",
+        engine: engine || "",
+        previewUrl: ownAddress(preview),
+    };
+    const { family: spoken, gender: sex } = voice;
+    voice.haystack = plain([id, voice.name, language, spoken, sex, engine].join(" "));
+    return voice;
+}
+
+/** An address of this very server, or null: nothing is fetched from elsewhere. */
+function ownAddress(address) {
+    if (typeof address !== "string" || address === "") return null;
+    const url = at(address);
+    return url.origin === location.origin ? url.href : null;
+}
+
+/** The language's English name, from the first part of its tag: en-gb-scotland is English. */
+function family(tag) {
+    const base = tag.split("-")[0];
+    try {
+        return LANGUAGES.of(base) ?? base;
+    } catch {
+        return base;
+    }
+}
+
+function plain(text) {
+    return text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+}

@@ -1,0 +1,1 @@
+"""What the benches with real sockets share."""

@@ -1,0 +1,119 @@
+//! Tests of the log: each reader gets everything, a stalled one delays nobody, the last one frees
+//! it; and under loom, that no reader is left waiting.
+
+use super::*;
+use crate::bounds::Budget;
+
+fn log_of(bytes: usize) -> (Writer, Reader, Budget) {
+    let budget = Budget::new(bytes as u64);
+    let stake = Stake::unlisted(budget.reserve(bytes as u64).expect("fits"));
+    let (writer, reader) = log(bytes, stake);
+    (writer, reader, budget)
+}
+
+#[cfg(not(evensong_loom))]
+mod plain {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn read(reader: &mut Reader) -> Option<Option<Result<Bytes, Broken>>> {
+        poll_fn(|cx| reader.poll_next(cx)).now_or_never()
+    }
+
+    fn all(reader: &mut Reader) -> Vec<u8> {
+        let mut got = Vec::new();
+        while let Some(Some(Ok(bytes))) = read(reader) {
+            got.extend_from_slice(&bytes);
+        }
+        got
+    }
+
+    #[test]
+    fn early_and_late_readers_get_everything_and_a_stalled_one_delays_nobody() {
+        let (mut writer, stalled, budget) = log_of(6);
+        let mut early = writer.door().enter().expect("it is read");
+        writer.write(b"abc").expect("room");
+        assert_eq!(all(&mut early), b"abc");
+        writer.write(b"def").expect("room");
+        let mut late = writer.door().enter().expect("it is read");
+        let door = writer.door();
+        assert_eq!(writer.finish().concat(), b"abcdef");
+        assert_eq!((all(&mut early), all(&mut late)), (b"def".to_vec(), b"abcdef".to_vec()));
+        assert_eq!(read(&mut late), Some(None));
+        assert_eq!(budget.state().held, 6);
+        drop((early, late, stalled));
+        assert!(door.enter().is_none());
+        assert_eq!((budget.state().held, budget.state().reserved), (0, 0));
+    }
+
+    #[test]
+    fn the_last_reader_ends_it() {
+        let (mut writer, reader, budget) = log_of(6);
+        writer.write(b"abc").expect("room");
+        let other = writer.door().enter().expect("it is read");
+        drop(reader);
+        assert_eq!(writer.closed().now_or_never(), None);
+        drop(other);
+        assert_eq!(writer.closed().now_or_never(), Some(()));
+        assert_eq!(writer.write(b"d"), Err(Closed));
+        assert_eq!(budget.state().held, 0);
+        assert!(writer.door().enter().is_none());
+    }
+
+    #[test]
+    fn it_never_holds_more_than_was_reserved() {
+        let (mut writer, _reader, budget) = log_of(4);
+        writer.write(b"abc").expect("room");
+        assert_eq!(writer.room_now(), 1);
+        assert_eq!(writer.write(b"de"), Err(Closed));
+        assert_eq!(budget.state().held, 3);
+    }
+
+    #[test]
+    fn a_writer_that_fails_says_so_to_everybody_and_nobody_joins_it() {
+        let (mut writer, mut reader, _budget) = log_of(4);
+        writer.write(b"a").expect("room");
+        let door = writer.door();
+        writer.fail("the engine died");
+        assert_eq!(all(&mut reader), b"a");
+        assert_eq!(read(&mut reader), Some(Some(Err(Broken("the engine died".into())))));
+        assert!(door.enter().is_none());
+    }
+}
+
+#[cfg(evensong_loom)]
+mod interleaved {
+    use super::*;
+    use loom::future::block_on;
+
+    #[test]
+    fn every_reader_is_woken_by_bytes_and_by_the_end() {
+        loom::model(|| {
+            let (mut writer, mut reader, budget) = log_of(1);
+            let producer = loom::thread::spawn(move || {
+                writer.write(b"a").expect("the reader stays");
+                writer.finish();
+            });
+            let first = block_on(poll_fn(|cx| reader.poll_next(cx)));
+            assert_eq!(first.and_then(Result::ok).as_deref(), Some(&b"a"[..]));
+            assert!(block_on(poll_fn(|cx| reader.poll_next(cx))).is_none());
+            producer.join().expect("no panic");
+            drop(reader);
+            assert_eq!((budget.state().reserved, budget.state().held), (0, 0));
+        });
+    }
+
+    #[test]
+    fn the_last_of_two_leaving_readers_tells_the_writer() {
+        loom::model(|| {
+            let (mut writer, reader, budget) = log_of(1);
+            let other = writer.door().enter().expect("it is read");
+            let leaver = loom::thread::spawn(move || drop(other));
+            let producer = loom::thread::spawn(move || block_on(writer.closed()));
+            drop(reader);
+            leaver.join().expect("no panic");
+            producer.join().expect("the writer was told");
+            assert_eq!((budget.state().reserved, budget.state().held), (0, 0));
+        });
+    }
+}

@@ -1,0 +1,69 @@
+//! The page and its files, carried in the binary. Invariant: nothing is loaded from elsewhere, which
+//! the content policy makes the browser see to; a file that has not changed is answered by 304.
+
+use axum::extract::{Path, Request};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use rust_embed::Embed;
+
+use super::error;
+
+#[derive(Embed)]
+#[folder = "assets/page"]
+struct Files;
+
+const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; \
+                      worker-src 'self' blob:; object-src 'none'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
+/// `GET /`.
+pub async fn index(request: Request) -> Response {
+    file("index.html", request).await
+}
+
+/// `GET /assets/{path}`.
+pub async fn asset(Path(path): Path<String>, request: Request) -> Response {
+    file(&path, request).await
+}
+
+async fn file(path: &str, request: Request) -> Response {
+    let Some(file) = Files::get(path) else { return error::no_route(request).await };
+    let tag = file.metadata.sha256_hash()[..16]
+        .iter()
+        .fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}"))
+        + "\"";
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let unchanged = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        axum::body::Body::from(axum::body::Bytes::from(file.data.into_owned())).into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, content_type(path)),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("json" | "webmanifest") => "application/json",
+        _ => "application/octet-stream",
+    }
+}

@@ -1,0 +1,133 @@
+//! Where a stream's bytes go and come from. Invariant: the task that speaks knows only this: room,
+//! bytes, an end, and whether anybody still listens; whether one reader follows a ring or several
+//! share a log is decided when the stream is admitted.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::phrases::Keep;
+use crate::bounds::ring::{Broken, Closed};
+use crate::bounds::{Stake, log, ring};
+
+/// The producing end.
+pub enum Output {
+    /// For one reader, freed as it reads.
+    Pipe(ring::Writer),
+    /// For several, kept whole; at its good end it may be kept as a phrase.
+    Log(log::Writer, Keep),
+}
+
+/// The consuming end, a stream of encoded bytes.
+pub struct Reader {
+    source: Source,
+    /// What this reader holds beside the source: its connection's part of the plan.
+    _stake: Option<Arc<Stake>>,
+}
+
+enum Source {
+    Pipe(ring::Reader),
+    Log(log::Reader),
+    Phrase { chunks: Arc<super::phrases::Phrase>, next: usize },
+}
+
+impl Output {
+    /// Waits until `bytes` can be written; a log has its room from the beginning.
+    pub async fn room(&mut self, bytes: usize) -> Result<(), Closed> {
+        match self {
+            Output::Pipe(writer) => writer.room(bytes).await,
+            Output::Log(..) => Ok(()),
+        }
+    }
+
+    /// Waits until the reader is no further behind than `bytes`; a log does not wait for anybody.
+    pub async fn lag_below(&mut self, bytes: u64) -> Result<(), Closed> {
+        match self {
+            Output::Pipe(writer) => writer.lag_below(bytes).await,
+            Output::Log(..) => Ok(()),
+        }
+    }
+
+    /// Bytes that can be written now.
+    pub fn room_now(&self) -> usize {
+        match self {
+            Output::Pipe(writer) => writer.room_now(),
+            Output::Log(writer, _) => writer.room_now(),
+        }
+    }
+
+    /// Bytes written, and bytes of those that were taken.
+    pub fn progress(&self) -> (u64, u64) {
+        match self {
+            Output::Pipe(writer) => writer.progress(),
+            Output::Log(writer, _) => (writer.written(), writer.written()),
+        }
+    }
+
+    /// Appends `data`.
+    pub async fn write(&mut self, data: &[u8]) -> Result<(), Closed> {
+        match self {
+            Output::Pipe(writer) => writer.write(data).await,
+            Output::Log(writer, _) => writer.write(data),
+        }
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn closed(&mut self) {
+        match self {
+            Output::Pipe(writer) => writer.closed().await,
+            Output::Log(writer, _) => writer.closed().await,
+        }
+    }
+
+    /// Ends the stream well.
+    pub fn finish(self) {
+        match self {
+            Output::Pipe(writer) => writer.finish(),
+            Output::Log(writer, keep) => keep.whole(writer.finish()),
+        }
+    }
+
+    /// Ends the stream with a reason.
+    pub fn fail(self, reason: &str) {
+        match self {
+            Output::Pipe(writer) => writer.fail(reason),
+            Output::Log(writer, _) => writer.fail(reason),
+        }
+    }
+}
+
+impl Reader {
+    /// Of a ring, whose pages hold the stream's stake.
+    pub fn pipe(reader: ring::Reader) -> Self {
+        Self { source: Source::Pipe(reader), _stake: None }
+    }
+
+    /// Of a log, with the reader's own stake.
+    pub fn log(reader: log::Reader, stake: Arc<Stake>) -> Self {
+        Self { source: Source::Log(reader), _stake: Some(stake) }
+    }
+
+    /// Of a phrase that was kept, with the reader's own stake.
+    pub fn phrase(chunks: Arc<super::phrases::Phrase>, stake: Arc<Stake>) -> Self {
+        Self { source: Source::Phrase { chunks, next: 0 }, _stake: Some(stake) }
+    }
+}
+
+impl tokio_stream::Stream for Reader {
+    type Item = Result<Bytes, Broken>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.get_mut().source {
+            Source::Pipe(reader) => reader.poll_next(cx),
+            Source::Log(reader) => reader.poll_next(cx),
+            Source::Phrase { chunks, next } => {
+                let chunk = chunks.chunk(*next);
+                *next += 1;
+                Poll::Ready(chunk.map(Ok))
+            }
+        }
+    }
+}
