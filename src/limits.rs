@@ -26,6 +26,11 @@ pub const PAGE_BYTES: usize = 16 * KIB;
 /// reader may still hold; what is missing to real-time comfort stands in the socket's buffer.
 pub const PCM_RING_PAGES: usize = 13;
 
+/// Pages of mp3 and opus: 64 KiB are 8 and 16 s; what counts there is [`AHEAD_MOST`].
+pub const SMALL_RING_PAGES: usize = 4;
+/// Pages of flac: it may be as large as pcm for a while, and its encoder needs room beside it.
+pub const FLAC_RING_PAGES: usize = 10;
+
 // ---- What one stream costs ----------------------------------------------------------------------
 
 /// Resampler, encoder, worker frames in flight, the text, and the tasks of one speech stream.

@@ -115,10 +115,11 @@ impl Writer {
         poll_fn(|cx| self.poll_write(cx, &mut rest)).await
     }
 
-    /// Waits until `bytes` can be written without waiting; `bytes` is capped to what an empty ring
-    /// holds.
+    /// Waits until `bytes` can be written without waiting; `bytes` is capped to what is sure to come:
+    /// of the page that is being written to, the part that was read comes back only with the page.
     pub async fn room(&mut self, bytes: usize) -> Result<(), Closed> {
-        let wanted = bytes.min(self.shared.page_bytes * self.shared.pages);
+        let sure = (self.shared.page_bytes * (self.shared.pages - 1)).max(1);
+        let wanted = bytes.min(sure);
         poll_fn(|cx| {
             let mut state = self.shared.lock();
             if state.reader_gone {

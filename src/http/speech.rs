@@ -26,7 +26,7 @@ pub use eleven::create as create_eleven;
 pub use voices::{list as list_voices, model, models, preview};
 
 /// Formats of OpenAI's interface that this build cannot make.
-const NOT_BUILT: [&str; 4] = ["mp3", "opus", "aac", "flac"];
+const NOT_BUILT: [&str; 1] = ["aac"];
 /// OpenAI's range.
 const SPEEDS: std::ops::RangeInclusive<f32> = 0.25..=4.0;
 const PARAMETERS: [&str; 6] =

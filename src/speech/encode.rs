@@ -1,11 +1,24 @@
 //! Containers and codecs: 24 kHz mono s16 in, a client's format out. Invariant: an encoder holds no
 //! more than the plan of `limits` says, and its output for n samples is bounded before it is made.
 
+mod flac;
+mod mp3;
+mod opus;
+
 use crate::limits::{self, SPEECH_HZ};
+use flac::Flac;
+use mp3::Mp3;
+use opus::Opus;
 
 /// The formats that this build makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
+    /// MPEG-2 Layer III, 64 kbit/s.
+    Mp3,
+    /// Opus in Ogg, about 32 kbit/s.
+    Opus,
+    /// FLAC, without loss.
+    Flac,
     /// RIFF WAVE around [`Format::Pcm`]; sizes are 0xFFFFFFFF, since a stream's length is not known.
     Wav,
     /// Bare s16 little-endian mono at 24 kHz.
@@ -22,6 +35,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    const fn new(ring_pages: usize, encoder_bytes: usize) -> Self {
+        let scratch_bytes = limits::SPEECH_SCRATCH_BYTES + encoder_bytes;
+        let plan = Self { ring_pages, scratch_bytes };
+        assert!(plan.stream_bytes() <= limits::STREAM_MOST_BYTES);
+        plan
+    }
+
     /// All that a stream for one reader can hold.
     pub const fn stream_bytes(self) -> usize {
         self.ring_pages * limits::PAGE_BYTES + self.scratch_bytes + limits::LISTENER_BYTES
@@ -35,14 +55,17 @@ impl Plan {
 
 impl Format {
     /// Every format of this build.
-    pub const ALL: [Format; 2] = [Format::Wav, Format::Pcm];
-
-    /// Made where nothing is asked for.
-    pub const DEFAULT: Format = Format::Wav;
+    pub const ALL: [Format; 5] =
+        [Format::Mp3, Format::Opus, Format::Flac, Format::Wav, Format::Pcm];
+    /// Made where nothing is asked for (OpenAI's default).
+    pub const DEFAULT: Format = Format::Mp3;
 
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
+            Format::Mp3 => "mp3",
+            Format::Opus => "opus",
+            Format::Flac => "flac",
             Format::Wav => "wav",
             Format::Pcm => "pcm",
         }
@@ -56,6 +79,9 @@ impl Format {
     /// Media type, honest about rate and channels where the type has room for it.
     pub fn content_type(self) -> &'static str {
         match self {
+            Format::Mp3 => "audio/mpeg",
+            Format::Opus => "audio/ogg",
+            Format::Flac => "audio/flac",
             Format::Wav => "audio/wav",
             Format::Pcm => "audio/pcm;rate=24000;channels=1",
         }
@@ -64,48 +90,108 @@ impl Format {
     /// About how many bytes a second of speech takes.
     pub fn bytes_per_second(self) -> usize {
         match self {
+            Format::Mp3 => 8_000,
+            Format::Opus => 4_000,
+            Format::Flac => 24_000,
             Format::Wav | Format::Pcm => SPEECH_HZ as usize * 2,
         }
     }
 
     /// See [`Plan`].
-    pub fn plan(self) -> Plan {
-        let scratch_bytes = limits::SPEECH_SCRATCH_BYTES;
-        Plan { ring_pages: limits::PCM_RING_PAGES, scratch_bytes }
+    pub const fn plan(self) -> Plan {
+        const MP3: Plan = Plan::new(limits::SMALL_RING_PAGES, mp3::STATE_BYTES);
+        const OPUS: Plan = Plan::new(limits::SMALL_RING_PAGES, opus::STATE_BYTES);
+        const FLAC: Plan = Plan::new(limits::FLAC_RING_PAGES, flac::STATE_BYTES);
+        const PCM: Plan = Plan::new(limits::PCM_RING_PAGES, 0);
+        match self {
+            Format::Mp3 => MP3,
+            Format::Opus => OPUS,
+            Format::Flac => FLAC,
+            Format::Wav | Format::Pcm => PCM,
+        }
     }
 }
 
+/// Why an encoder cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the {codec} encoder cannot be set up: {reason}")]
+pub struct EncodeError {
+    /// The format's name.
+    pub codec: &'static str,
+    /// What the library said.
+    pub reason: String,
+}
+
 /// Encodes one stream.
-pub struct Encoder {
-    format: Format,
-    begun: bool,
+pub enum Encoder {
+    /// See [`Format::Mp3`].
+    Mp3(Box<Mp3>),
+    /// See [`Format::Opus`].
+    Opus(Box<Opus>),
+    /// See [`Format::Flac`].
+    Flac(Box<Flac>),
+    /// See [`Format::Wav`] and [`Format::Pcm`]: the header that is still to be written.
+    Plain(Option<[u8; WAV_HEADER_BYTES]>),
 }
 
 impl Encoder {
     /// An encoder at the beginning of a stream.
-    pub fn new(format: Format) -> Self {
-        Self { format, begun: false }
+    pub fn new(format: Format) -> Result<Self, EncodeError> {
+        Ok(match format {
+            Format::Mp3 => Encoder::Mp3(Box::new(Mp3::new()?)),
+            Format::Opus => Encoder::Opus(Box::new(Opus::new()?)),
+            Format::Flac => Encoder::Flac(Box::new(Flac::new()?)),
+            Format::Wav => Encoder::Plain(Some(wav_header(None))),
+            Format::Pcm => Encoder::Plain(None),
+        })
     }
 
-    /// The most bytes that `samples` more samples can become, header included.
+    /// The most bytes that `samples` more samples and the end of the stream can become, header
+    /// included.
     pub fn most_bytes(&self, samples: usize) -> usize {
-        samples * 2 + if self.begun { 0 } else { WAV_HEADER_BYTES }
+        match self {
+            Encoder::Mp3(mp3) => mp3.most_bytes(samples),
+            Encoder::Opus(opus) => opus.most_bytes(samples),
+            Encoder::Flac(flac) => flac.most_bytes(samples),
+            Encoder::Plain(header) => samples * 2 + header.map_or(0, |header| header.len()),
+        }
     }
 
-    /// The most samples that surely fit into `bytes`.
-    pub fn samples_within(&self, bytes: usize) -> usize {
-        bytes.saturating_sub(self.most_bytes(0)) / 2
+    /// The most samples, up to `most`, that surely fit into `bytes`.
+    pub fn samples_within(&self, bytes: usize, most: usize) -> usize {
+        let (mut fits, mut too_many) = (0, most + 1);
+        while too_many - fits > 1 {
+            let middle = fits.midpoint(too_many);
+            if self.most_bytes(middle) <= bytes { fits = middle } else { too_many = middle }
+        }
+        fits
     }
 
-    /// Appends the bytes of `samples` to `out`, before the first ones the container's header.
+    /// Appends the bytes that `samples` complete to `out`, before the first ones the container's
+    /// header.
     pub fn encode(&mut self, samples: &[i16], out: &mut Vec<u8>) {
         if samples.is_empty() {
             return;
         }
-        if !std::mem::replace(&mut self.begun, true) && self.format == Format::Wav {
-            out.extend_from_slice(&wav_header(None));
+        match self {
+            Encoder::Mp3(mp3) => mp3.encode(samples, out),
+            Encoder::Opus(opus) => opus.encode(samples, out),
+            Encoder::Flac(flac) => flac.encode(samples, out),
+            Encoder::Plain(header) => {
+                out.extend(header.take().into_iter().flatten());
+                out.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+            }
         }
-        out.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    }
+
+    /// Appends what is still inside.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Encoder::Mp3(mp3) => mp3.finish(out),
+            Encoder::Opus(opus) => opus.finish(out),
+            Encoder::Flac(flac) => flac.finish(out),
+            Encoder::Plain(_) => {}
+        }
     }
 }
 
@@ -145,9 +231,13 @@ pub fn wav_header(data_bytes: Option<u32>) -> [u8; WAV_HEADER_BYTES] {
 mod tests {
     use super::*;
 
+    fn encoder(format: Format) -> Encoder {
+        Encoder::new(format).expect("it can be made")
+    }
+
     #[test]
     fn a_wav_stream_has_one_header_and_then_samples() {
-        let mut encoder = Encoder::new(Format::Wav);
+        let mut encoder = encoder(Format::Wav);
         let mut out = Vec::new();
         encoder.encode(&[], &mut out);
         assert!(out.is_empty(), "no header before the first audio");
@@ -172,5 +262,32 @@ mod tests {
             assert_eq!(Format::named(format.name()), Some(format));
         }
         assert_eq!(Format::named("aac"), None);
+    }
+
+    #[test]
+    fn every_format_keeps_its_bound_and_the_least_piece_fits_its_ring() {
+        let least = limits::PIECE_LEAST.as_millis() as usize * SPEECH_HZ as usize / 1000;
+        // The worst there is for a codec: noise at full scale.
+        let mut seed = 1u32;
+        let mut noise = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 16) as u16 as i16
+        };
+        for format in Format::ALL {
+            let mut encoder = encoder(format);
+            let ring = (format.plan().ring_pages - 1) * limits::PAGE_BYTES;
+            assert!(encoder.samples_within(ring, usize::MAX / 4) >= least, "{format:?}");
+            for _ in 0..5 {
+                let samples: Vec<i16> = (0..least).map(|_| noise()).collect();
+                let most = encoder.most_bytes(least);
+                assert!(encoder.samples_within(most, least) == least, "{format:?}");
+                let mut out = Vec::new();
+                encoder.encode(&samples, &mut out);
+                assert!(out.len() <= most, "{format:?}: {} of {most}", out.len());
+            }
+            let (mut end, most) = (Vec::new(), encoder.most_bytes(0));
+            encoder.finish(&mut end);
+            assert!(end.len() <= most, "{format:?}: {} of {most}", end.len());
+        }
     }
 }

@@ -76,7 +76,7 @@ impl Speaker {
             Ok(audio) => audio,
             Err(error) => {
                 metrics.stream_ended(StreamEnd::Failed);
-                return writer.fail(&error.to_string());
+                return writer.fail(&error);
             }
         };
         let mut stream = Stream { speaker: self, writer, audio, started: Instant::now() };
@@ -147,8 +147,8 @@ impl Stream {
         self.writer.lag_below(self.most_lag()).await?;
         let wanted = self.samples_for(&text);
         self.writer.room(self.audio.encoder.most_bytes(wanted)).await?;
-        let free = self.audio.encoder.samples_within(self.writer.room_now());
-        let most = free.min(duration_samples(limits::PIECE_MOST, SPEECH_HZ));
+        let piece = duration_samples(limits::PIECE_MOST, SPEECH_HZ);
+        let most = self.audio.encoder.samples_within(self.writer.room_now(), piece);
         let bytes = text.len();
         let job = Job {
             text,
@@ -261,10 +261,10 @@ struct Audio {
 }
 
 impl Audio {
-    fn new(hz: u32, format: Format) -> Result<Self, super::resample::ResampleError> {
+    fn new(hz: u32, format: Format) -> Result<Self, String> {
         Ok(Self {
-            resampler: Resampler::new(hz, SPEECH_HZ)?,
-            encoder: Encoder::new(format),
+            resampler: Resampler::new(hz, SPEECH_HZ).map_err(|error| error.to_string())?,
+            encoder: Encoder::new(format).map_err(|error| error.to_string())?,
             hz,
             input: Vec::new(),
             output: Vec::new(),
@@ -301,6 +301,7 @@ impl Audio {
         self.resampler.finish(&mut self.output);
         self.made += self.output.len() as u64;
         self.encoder.encode(&self.output, &mut self.bytes);
+        self.encoder.finish(&mut self.bytes);
     }
 
     fn encode(&mut self) {

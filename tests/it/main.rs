@@ -5,6 +5,7 @@
 
 mod cli;
 mod deadlines;
+mod formats;
 mod http;
 mod leaving;
 mod server;
