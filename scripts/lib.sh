@@ -83,6 +83,17 @@ need_python() {
             "python3 python3-venv" "python3" "python"
 }
 
+need_node() {
+    { command -v node && command -v npm; } >/dev/null ||
+        install "The tests of the page and of Node's clients need Node.js 20 or newer and npm." \
+            "nodejs npm" "nodejs npm" "node"
+}
+
+need_chromium() {
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
+        install "The tests of the page drive Chromium, which is not there." "chromium" "chromium" "chromium"
+}
+
 # cargo, and what the C in the allocator is built with.
 need_cargo() {
     if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then
@@ -94,7 +105,7 @@ need_cargo() {
         return 1
     fi
     if ! { command -v cc && command -v make; } >/dev/null; then
-        install "The allocator (jemalloc) is built from C." "gcc libc6-dev make" "gcc make" "make"
+        install "The allocator (jemalloc) and LAME are built from C." "gcc libc6-dev make" "gcc make" "make"
     fi
 }
 

@@ -34,7 +34,7 @@ pub const FLAC_RING_PAGES: usize = 10;
 // ---- What one stream costs ----------------------------------------------------------------------
 
 /// Resampler, encoder, worker frames in flight, the text, and the tasks of one speech stream.
-pub const SPEECH_SCRATCH_BYTES: usize = 80 * KIB;
+pub const SPEECH_SCRATCH_BYTES: usize = 72 * KIB;
 /// hyper's read buffer, and its write buffer, of an HTTP/1 connection (`max_buf_size`).
 pub const HYPER_BUFFER_BYTES: usize = 16 * KIB;
 /// The server's side of a client socket in the kernel: 64 KiB asked for, doubled by the kernel,
@@ -46,7 +46,7 @@ pub const PCM_STREAM_BYTES: usize =
 /// What each reader of a shared or kept phrase reserves: what its socket holds in the kernel.
 pub const LISTENER_BYTES: usize = KERNEL_SOCKET_BYTES;
 /// Events carry base64: an event and what it is made of.
-pub const SSE_SCRATCH_BYTES: usize = 32 * KIB;
+pub const SSE_SCRATCH_BYTES: usize = 8 * KIB;
 /// No stream of any kind may reserve more than this (promise P1, figure 4).
 pub const STREAM_MOST_BYTES: usize = 448 * KIB;
 
@@ -155,7 +155,7 @@ pub const WORKER_AGE_MOST: Duration = Duration::from_secs(3600);
 // ---- Speech made once ---------------------------------------------------------------------------
 
 /// A short stream that is kept whole while several read it.
-pub const LOG_BYTES: usize = 128 * KIB;
+pub const LOG_BYTES: usize = 112 * KIB;
 /// Longest text that is shared and kept: greetings and answers that repeat, not articles.
 pub const PHRASE_CHARS: usize = 300;
 /// What the cache itself spends on a phrase.
@@ -181,7 +181,7 @@ pub const LEDGER_ITEMS_SHOWN: usize = 1000;
 pub const LEDGER_SHARDS: usize = 16;
 
 const _: () = {
-    assert!(PCM_STREAM_BYTES <= STREAM_MOST_BYTES);
+    assert!(PCM_STREAM_BYTES + SSE_SCRATCH_BYTES <= STREAM_MOST_BYTES);
     // A whole piece must fit the ring, or a job could never be started.
     assert!(
         PIECE_MOST.as_secs() as usize * SPEECH_HZ as usize * 2 <= (PCM_RING_PAGES - 1) * PAGE_BYTES

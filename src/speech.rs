@@ -17,7 +17,7 @@ pub mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ use phrases::{Found, Key, Phrases};
 use voices::{Voice, Voices};
 
 /// What an engine is asked to speak: one piece of at most `most_samples`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Job {
     /// The text of the piece, never empty.
     pub text: String,
@@ -46,10 +46,40 @@ pub struct Job {
     pub seed: u64,
     /// Samples after which the engine stops at the last word that fits, at its own rate.
     pub most_samples: u32,
-    /// When the stream that asks runs out of audio; the earliest goes first.
-    pub due: Instant,
+    /// The audio that the stream which asks still has; the one with the least goes first.
+    pub ahead: Ahead,
     /// Who asks, for the ledger.
     pub owner: Arc<str>,
+}
+
+/// How much audio a stream has that its reader has not taken. It is asked for when a worker is free,
+/// not when the job was queued: a reader that stalls needs nothing, however long its job has waited.
+#[derive(Clone)]
+pub enum Ahead {
+    /// Always this much; a stream without a ring.
+    Fixed(Duration),
+    /// So much was made, and the gauge tells which part of it waits.
+    Live {
+        /// All that was made so far.
+        made: Duration,
+        /// Of the stream's ring.
+        gauge: ring::Gauge,
+    },
+}
+
+impl Ahead {
+    /// At this moment; a stream that is over needs nothing.
+    pub fn now(&self) -> Duration {
+        let (made, gauge) = match self {
+            Ahead::Fixed(ahead) => return *ahead,
+            Ahead::Live { made, gauge } => (made, gauge),
+        };
+        match gauge.progress() {
+            None => Duration::MAX,
+            Some((0, _)) => Duration::ZERO,
+            Some((written, taken)) => made.mul_f64((written - taken) as f64 / written as f64),
+        }
+    }
 }
 
 /// What an engine says back. A channel that closes without [`Said::End`] is a crash.
@@ -96,7 +126,7 @@ pub trait Engine: Send + Sync + 'static {
     fn health(&self) -> Health;
     /// The voices that it has; empty until it is ready.
     fn voices(&self) -> Arc<Voices>;
-    /// How long a job that is due now would wait for its turn.
+    /// How long the job of a stream that has no audio yet would wait for its turn.
     fn projected_wait(&self) -> Duration;
     /// The worker processes that run now, for those who watch them; none for other engines.
     fn process_ids(&self) -> Vec<u32> {

@@ -16,6 +16,9 @@ import { seconds } from "./words.js";
 /** A stream that nobody hears is let go after this; the server would cut it at twice the time. */
 const UNHEARD_MS = 10_000;
 
+/** What is said while the rest of a broken stream sounds. */
+const REST = "Playing what has arrived.";
+
 const byId = (id) => document.getElementById(id);
 const [form, state, stopButton, playButton] = ["composer", "state", "stop", "play"].map(byId);
 const [download, voiceButton, keyForm] = ["download", "voice", "key-form"].map(byId);
@@ -77,7 +80,8 @@ function events() {
             first = false;
             heed();
             sun.sing(now.utterance.player);
-            show("speaking", now.cut ?? (now.isPreview ? "A preview." : "Speaking."));
+            const live = now.isPreview ? "A preview." : "Speaking.";
+            show("speaking", now.cut ? REST : live);
         },
         starved: () => show("speaking", "Waiting for more sound …"),
         blocked,
@@ -114,8 +118,8 @@ function heed() {
 function cut(failure) {
     const after = seconds(now.utterance.player.arrived || NaN);
     now.cut = `Connection lost after ${after}: ${lower(failure.message)}`;
-    const rest = now.streams ? " What has arrived is played to its end." : "";
-    notice.show({ message: now.cut + rest, retrySeconds: 0 });
+    show("speaking", REST);
+    notice.show({ message: now.cut, retrySeconds: 0 });
 }
 
 function complain(failure) {

@@ -26,8 +26,6 @@ export class Facts {
     /** Follows a player until stop(); the guess is for the line, until the length is known. */
     follow(player, guessSeconds) {
         this.stop();
-        this.#list.hidden = false;
-        this.#none.hidden = true;
         this.#player = player;
         this.#guess = guessSeconds;
         this.#timer = setInterval(() => this.#show(), PERIOD_MS);
@@ -47,6 +45,8 @@ export class Facts {
 
     /** What the answer's head said. */
     head({ voice, engine, cache, boundBytes, serverMs, type }) {
+        this.#list.hidden = false;
+        this.#none.hidden = true;
         this.#fields.put("voice", voice ?? "–");
         this.#fields.put("engine", engine ?? "–");
         this.#fields.put("cache", cache ?? "–");

@@ -62,7 +62,8 @@ export class Status {
         const lame = engines.filter((engine) => !engine.ready);
         const detail = lame.map((e) => `${e.name}: ${e.detail || "not ready"}`).join("; ");
         const ready = engines.filter((engine) => engine.ready).map((engine) => engine.name);
-        if (engines.length > 0 && ready.length === 0) this.#say("bad", detail);
+        if (status.status === "leaving") this.#say("warn", "The server is shutting down");
+        else if (engines.length > 0 && ready.length === 0) this.#say("bad", detail);
         else if (lame.length > 0) this.#say("warn", detail);
         else this.#say("good", ready.length > 0 ? `Ready: ${ready.join(", ")}` : "Ready");
         if (Array.isArray(status.formats)) this.#on.formats(status.formats);

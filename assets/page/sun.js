@@ -8,7 +8,7 @@ const WIDTH = 3.5;
 const RADIUS = 100;
 const HORIZON = 120;
 /** How deep the water mirrors. */
-const MIRROR = 0.42;
+const MIRROR = 0.34;
 /** The part of a bar that stands when nothing sounds. */
 const REST = 0.34;
 /** Voice lives between these; the bars share the range, low in the middle. */

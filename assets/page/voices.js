@@ -22,7 +22,7 @@ export async function loadVoices() {
         if (good.length === 0) throw new Error("it is empty");
         return { voices: good, notice: null };
     } catch (error) {
-        const why = error.message.replace(/\.$/, "");
+        const why = error.message.replace(/^\w/, (c) => c.toLowerCase()).replace(/\.$/, "");
         return {
             voices: KNOWN.map((id) => complete({ id })),
             notice: `The server's list of voices is not to be had (${why}). These names always work.`,

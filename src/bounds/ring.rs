@@ -108,7 +108,39 @@ impl Drop for Alive {
     }
 }
 
+/// Tells how far a stream's reader is behind, for as long as the stream lives; it keeps nothing alive.
+/// loom's `Arc` has no weak handles, so its models go without.
+#[derive(Clone)]
+pub struct Gauge {
+    #[cfg(not(evensong_loom))]
+    shared: std::sync::Weak<Shared>,
+}
+
+impl Gauge {
+    /// Bytes written, and bytes of those that were taken; `None` when the stream is over.
+    #[cfg(not(evensong_loom))]
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        let shared = self.shared.upgrade()?;
+        let state = shared.lock();
+        Some((state.written, state.taken))
+    }
+
+    /// As above, under a model.
+    #[cfg(evensong_loom)]
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        None
+    }
+}
+
 impl Writer {
+    /// See [`Gauge`].
+    pub fn gauge(&self) -> Gauge {
+        Gauge {
+            #[cfg(not(evensong_loom))]
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
     /// Appends `data`, waiting for room as often as needed.
     pub async fn write(&mut self, data: &[u8]) -> Result<(), Closed> {
         let mut rest = data;

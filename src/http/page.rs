@@ -12,8 +12,7 @@ use super::error;
 #[folder = "assets/page"]
 struct Files;
 
-const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; \
-                      worker-src 'self' blob:; object-src 'none'; base-uri 'none'; \
+const POLICY: &str = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /`.

@@ -38,7 +38,9 @@ impl Plan {
     const fn new(ring_pages: usize, encoder_bytes: usize) -> Self {
         let scratch_bytes = limits::SPEECH_SCRATCH_BYTES + encoder_bytes;
         let plan = Self { ring_pages, scratch_bytes };
-        assert!(plan.stream_bytes() <= limits::STREAM_MOST_BYTES);
+        let most = limits::STREAM_MOST_BYTES - limits::SSE_SCRATCH_BYTES;
+        assert!(plan.stream_bytes() <= most);
+        assert!(plan.log_bytes() + limits::LISTENER_BYTES <= most);
         plan
     }
 

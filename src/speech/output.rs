@@ -5,9 +5,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Ahead;
 use super::phrases::Keep;
 use crate::bounds::ring::{Broken, Closed};
 use crate::bounds::{Stake, log, ring};
@@ -63,6 +65,14 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.progress(),
             Output::Log(writer, _) => (writer.written(), writer.written()),
+        }
+    }
+
+    /// How far the reader is behind, of `made` audio; nobody waits for the readers of a log.
+    pub fn ahead(&self, made: Duration) -> Ahead {
+        match self {
+            Output::Pipe(writer) => Ahead::Live { made, gauge: writer.gauge() },
+            Output::Log(..) => Ahead::Fixed(Duration::ZERO),
         }
     }
 

@@ -156,7 +156,7 @@ impl Stream {
             speed: self.speaker.speed,
             seed: 0,
             most_samples: self.audio.input_samples(most),
-            due: Instant::now() + self.ahead(),
+            ahead: self.writer.ahead(samples_duration(self.audio.made, SPEECH_HZ)),
             owner: Arc::clone(&self.speaker.owner),
         };
         let mut said = self.speaker.engine.speak(job);
@@ -231,16 +231,6 @@ impl Stream {
         let ahead = limits::AHEAD_MOST - limits::PIECE_MOST;
         let samples = duration_samples(ahead, SPEECH_HZ) as u64;
         (written * samples).checked_div(self.audio.made).map_or(u64::MAX, |lag| lag.max(1))
-    }
-
-    /// Audio that the reader has not taken yet.
-    fn ahead(&self) -> Duration {
-        let (written, taken) = self.writer.progress();
-        if written == 0 {
-            return Duration::ZERO;
-        }
-        let waiting = (written - taken) as f64 / written as f64;
-        Duration::from_secs_f64(self.audio.made as f64 / f64::from(SPEECH_HZ) * waiting)
     }
 }
 
@@ -330,6 +320,10 @@ impl Audio {
 
 fn duration_samples(duration: Duration, hz: u32) -> usize {
     (duration.as_secs_f64() * f64::from(hz)) as usize
+}
+
+fn samples_duration(samples: u64, hz: u32) -> Duration {
+    Duration::from_secs_f64(samples as f64 / f64::from(hz))
 }
 
 /// By the mark that ends the clause, and by a blank line behind it.

@@ -87,7 +87,7 @@ impl Voices {
         let aliases = OPENAI_NAMES.iter().filter_map(|(alias, variant)| {
             let voice = self.find(alias).filter(|_| self.has_variant(variant))?;
             let name = alias[..1].to_uppercase() + &alias[1..];
-            Some(Voice { name: format!("{name} (as OpenAI's name)"), ..voice })
+            Some(Voice { name, ..voice })
         });
         aliases.chain(self.all.iter().cloned()).collect()
     }
@@ -118,8 +118,19 @@ impl Voice {
             id: format!("{}+{variant}", self.id),
             name: format!("{} ({variant})", self.name),
             engine_name: format!("{}+{variant}", self.engine_name),
+            gender: gender_of(variant).or_else(|| self.gender.clone()),
             ..self.clone()
         }
+    }
+}
+
+/// espeak's numbered variants are f1, f2, … and m1, m2, …; the others have names.
+fn gender_of(variant: &str) -> Option<String> {
+    let numbered = variant.len() == 2 && variant.ends_with(|c: char| c.is_ascii_digit());
+    match variant.chars().next().filter(|_| numbered) {
+        Some('f') => Some("female".into()),
+        Some('m') => Some("male".into()),
+        _ => None,
     }
 }
 
@@ -147,7 +158,8 @@ mod tests {
         assert_eq!(engine_name(" EN_US ").as_deref(), Some("gmw/en-us"));
         assert_eq!(engine_name("de+andy").as_deref(), Some("gmw/de+Andy"));
         assert_eq!(engine_name("alloy").as_deref(), Some("gmw/en-us+f2"));
-        assert_eq!(voices.find("alloy").map(|voice| voice.id).as_deref(), Some("alloy"));
+        let alloy = voices.find("alloy").expect("an alias");
+        assert_eq!((alloy.id.as_str(), alloy.gender.as_deref()), ("alloy", Some("female")));
         // A variant that this engine lacks still speaks.
         assert_eq!(engine_name("nova").as_deref(), Some("gmw/en-gb"));
     }

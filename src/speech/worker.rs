@@ -8,7 +8,7 @@ pub mod wire;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -99,7 +99,7 @@ impl Engine for WorkerEngine {
     }
 
     fn projected_wait(&self) -> Duration {
-        self.shared.queue.projected_wait(Instant::now())
+        self.shared.queue.projected_wait()
     }
 
     fn process_ids(&self) -> Vec<u32> {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import io
 import math
-import shutil
+import operator
 import subprocess
 import sys
 import wave
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 RATE = 24_000
 FULL_SCALE = 32_768
+CLIPPED = (-FULL_SCALE, 1 - FULL_SCALE, FULL_SCALE - 1)
 # 10 ms below -50 dBFS is silence: well under speech, well above what rounding leaves.
 WINDOW = RATE // 100
 SILENT_RMS = FULL_SCALE * 10 ** (-50 / 20)
@@ -45,10 +46,10 @@ class Sound:
         return cls(
             seconds=len(samples) / RATE,
             rms_dbfs=20 * math.log10(max(rms(samples), 1e-9) / FULL_SCALE),
-            clipped_share=sum(abs(s) >= FULL_SCALE - 1 for s in samples) / len(samples),
+            clipped_share=sum(map(samples.count, CLIPPED)) / len(samples),
             silent_share=sum(silent) / len(silent),
             longest_silence_seconds=longest * WINDOW / RATE,
-            largest_step=max(abs(b - a) for a, b in zip(samples, samples[1:])) / FULL_SCALE,
+            largest_step=step(samples) / FULL_SCALE,
         )
 
     def is_speech_of(self, text: str) -> None:
@@ -64,7 +65,7 @@ class Sound:
 
 
 def rms(samples: array.array[int]) -> float:
-    return math.sqrt(sum(s * s for s in samples) / len(samples))
+    return math.sqrt(sum(map(operator.mul, samples, samples)) / len(samples))
 
 
 def pcm_of_wav(wav: bytes) -> bytes:
@@ -77,13 +78,70 @@ def pcm_of_wav(wav: bytes) -> bytes:
         return file.readframes(file.getnframes())
 
 
-def decode(encoded: bytes) -> bytes | None:
-    """What ffmpeg makes of it, as mono 16-bit PCM at 24 kHz; `None` where ffmpeg is not installed."""
-    ffmpeg = shutil.which("ffmpeg")
-    if not ffmpeg:
-        return None
+def decode(encoded: bytes, *, torn: bool = False) -> bytes:
+    """What ffmpeg makes of it, as mono 16-bit PCM at 24 kHz. It is not told the format.
+
+    Of something `torn` the last frame may be lost, and complained of; nothing else may.
+    """
     into = ["-f", "s16le", "-ac", "1", "-ar", str(RATE), "pipe:1"]
-    command = [ffmpeg, "-v", "error", "-i", "pipe:0", *into]
+    command = ["ffmpeg", "-v", "error", "-i", "pipe:0", *into]
     done = subprocess.run(command, input=encoded, capture_output=True, timeout=60)
-    assert done.returncode == 0 and not done.stderr, done.stderr.decode()
+    complaints = done.stderr.decode()
+    assert torn or (done.returncode == 0 and not complaints), complaints
+    assert done.stdout, f"nothing of {len(encoded)} bytes could be decoded: {complaints}"
     return done.stdout
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a decoded sound differs from the samples that it was encoded from."""
+
+    # How much later it starts, in seconds: what an encoder puts in front.
+    late: float
+    # Where it is all but silent and the original is not, in seconds.
+    gaps: list[float]
+    # Where it jumps and the original does not, in seconds.
+    clicks: list[float]
+
+    @classmethod
+    def of(cls, decoded: bytes, original: bytes) -> Comparison:
+        """Compares as far as both go, window by window; so at every join, too, wherever those are.
+
+        The original need not be the very same synthesis, since hisses are noise that differs from one
+        to the next; but it must have been made in the same pieces.
+        """
+        ours, theirs = (array.array("h", pcm) for pcm in (decoded, original))
+        late = delay(ours, theirs)
+        ours = ours[late:]
+        gaps, clicks = [], []
+        for at in range(WINDOW, min(len(ours), len(theirs)) - 2 * WINDOW, WINDOW):
+            here = rms(ours[at : at + WINDOW])
+            # The neighbours, too: a codec smears over some milliseconds, but not over twenty.
+            around = theirs[at - WINDOW : at + 2 * WINDOW]
+            parts = [rms(around[i : i + WINDOW]) for i in range(0, 3 * WINDOW, WINDOW)]
+            if min(parts) > 10 * SILENT_RMS and here < min(parts) / 4:
+                gaps.append(at / RATE)
+            if step(ours[at : at + WINDOW]) > step(around) + FULL_SCALE // 4:
+                clicks.append(at / RATE)
+        return cls(late=late / RATE, gaps=gaps, clicks=clicks)
+
+
+def delay(ours: array.array[int], theirs: array.array[int]) -> int:
+    """By how many samples, up to 100 ms, `ours` starts later than `theirs`, to the millisecond."""
+    # A second of sound is enough to tell, by its level in each millisecond.
+    tick, compared = RATE // 1000, 1000
+    levels = [
+        [rms(of[at : at + tick]) for at in range(0, min(len(of) - tick, 1200 * tick), tick)]
+        for of in (ours, theirs)
+    ]
+    wanted = levels[1][:compared]
+
+    def distance(ticks: int) -> float:
+        pairs = list(zip(levels[0][ticks:], wanted))
+        return sum(abs(a - b) for a, b in pairs) / len(pairs)
+
+    return min(range(100), key=distance) * tick
+
+
+def step(samples: array.array[int]) -> int:
+    return max(map(abs, map(operator.sub, samples[1:], samples)))

@@ -10,6 +10,7 @@ import ctypes.util
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import threading
@@ -23,6 +24,28 @@ from typing import Any, NoReturn
 
 import pytest
 from openai import OpenAI
+
+SENTENCE = (
+    "The quick brown fox jumps over the lazy dog, while five boxing wizards look on "
+    "and wonder what it means."
+)
+# Half a minute in a dozen pieces and more, long and short: there are joins to be heard.
+PARAGRAPH = " ".join(
+    f"{count}. {sentence}"
+    for count, sentence in enumerate(
+        [
+            SENTENCE,
+            "It means nothing.",
+            "Or so they say, at least; but then, who are they, and why would they know?",
+            "Ask the dog!",
+            "Somewhere behind the hills a bell rings for evensong, and all of them go home.",
+            "The dog sleeps on.",
+        ],
+        start=1,
+    )
+)
+# The longest input there is: more than four minutes, 12 MB, far more than any buffer on the way holds.
+LONGEST = ((SENTENCE + " ") * 40)[:4095] + "."
 
 START_SECONDS = 10.0
 # The server promises to be gone within 5 s of SIGTERM; one more for a busy machine.
@@ -80,7 +103,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = folder / "stderr.log"
     process = start(binary, folder, log)
     try:
-        yield ready(process, log)
+        server = ready(process, log)
+        yield server
+        # Whatever the clients did, and however they left.
+        server.idle_within(seconds=1.0)
         stop(process, log)
     finally:
         process.kill()
@@ -134,3 +160,10 @@ def client(server: Server) -> Iterator[OpenAI]:
         base_url=f"{server.url}/v1", api_key="none", timeout=30, max_retries=0
     ) as client:
         yield client
+
+
+@pytest.fixture
+def ffmpeg() -> None:
+    """For tests that decode."""
+    if not shutil.which("ffmpeg"):
+        skip("ffmpeg is not installed")

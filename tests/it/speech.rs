@@ -25,9 +25,9 @@ async fn wav_has_one_header_and_the_samples_of_pcm() {
     assert_eq!(wav.body.windows(4).filter(|four| four == b"RIFF").count(), 1);
     assert_eq!(wav.body[44..], pcm.body[..]);
     assert_eq!(wav.header("cache-control"), "no-store, no-transform");
-    assert_eq!((wav.header("x-cache"), wav.header("x-stream-max-bytes")), ("miss", "376832"));
+    assert_eq!((wav.header("x-cache"), wav.header("x-stream-max-bytes")), ("miss", "352256"));
     let long = json!({"input": "word ".repeat(100), "response_format": "wav"});
-    assert_eq!(server.speech(&long).await.header("x-stream-max-bytes"), "458752");
+    assert_eq!(server.speech(&long).await.header("x-stream-max-bytes"), "450560");
     assert_eq!((wav.header("x-engine"), wav.header("x-voice")), ("tone", "tone"));
     assert!(wav.header("server-timing").starts_with("first;dur="));
     server.idle().await;

@@ -107,7 +107,7 @@ async fn a_worker_is_replaced_after_its_number_of_jobs() {
             speed: 1.0,
             seed: 0,
             most_samples: 96_000,
-            due: std::time::Instant::now(),
+            ahead: evensong::speech::Ahead::Fixed(Duration::ZERO),
             owner: "test".into(),
         };
         let mut said = engine.speak(job);

@@ -24,7 +24,7 @@ use crate::speech::encode::Format;
 use crate::speech::{Made, Speaking, Utterance};
 
 /// Bytes of audio in one event: a multiple of three, so that base64 needs no padding inside.
-const EVENT_AUDIO_BYTES: usize = 6 * 1024;
+const EVENT_AUDIO_BYTES: usize = 3 * 1024;
 /// Estimates, since no model counts tokens here: four characters of text, 50 ms of audio.
 const CHARS_PER_TOKEN: usize = 4;
 const AUDIO_TOKENS_PER_SECOND: usize = 20;

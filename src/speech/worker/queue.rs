@@ -1,12 +1,13 @@
-//! Who is spoken next: the stream that runs out of audio first. Invariant: jobs leave in the order
-//! of their due time; one whose asker has left is never handed to a worker.
+//! Who is spoken next: the stream with the least audio ahead of its reader, of equal ones the first
+//! to come. Invariant: how much that is, is asked at the moment when a worker is free; a job whose
+//! asker has left is never handed to a worker.
 //!
 //! The queue needs no bound of its own: a stream has at most one job in it, and streams are bounded
-//! by the budget.
+//! by the budget. So it is a list that is looked through, some 600 jobs at the most.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
@@ -35,9 +36,8 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    // The number keeps equal due times apart, first come first.
-    waiting: BTreeMap<(Instant, u64), Waiting>,
-    next: u64,
+    /// In the order in which they came.
+    waiting: VecDeque<Waiting>,
     idle: usize,
     mean_job_seconds: f64,
 }
@@ -50,11 +50,7 @@ impl Queue {
 
     /// Adds a job.
     pub fn put(&self, waiting: Waiting) {
-        let mut state = self.lock();
-        let number = state.next;
-        state.next += 1;
-        state.waiting.insert((waiting.job.due, number), waiting);
-        drop(state);
+        self.lock().waiting.push_back(waiting);
         self.more.notify_one();
     }
 
@@ -78,13 +74,15 @@ impl Queue {
         state.mean_job_seconds += MEAN_WEIGHT * (seconds - state.mean_job_seconds);
     }
 
-    /// How long a job that is due `now` would wait: the jobs before it, shared by the workers.
-    pub fn projected_wait(&self, now: Instant) -> Duration {
+    /// How long the job of a stream without audio would wait: the others that have none go before it,
+    /// shared by the workers.
+    pub fn projected_wait(&self) -> Duration {
         let state = self.lock();
         if state.idle > state.waiting.len() {
             return Duration::ZERO;
         }
-        let before = state.waiting.range(..=(now, u64::MAX)).count();
+        let has_none = |waiting: &&Waiting| waiting.job.ahead.now().is_zero();
+        let before = state.waiting.iter().filter(has_none).count();
         let rounds = before as f64 / self.workers.max(1) as f64;
         Duration::from_secs_f64(rounds * state.mean_job_seconds)
     }
@@ -92,12 +90,23 @@ impl Queue {
     fn pop(&self) -> Option<Waiting> {
         let mut unwanted = Vec::new(); // dropped after the lock
         let mut state = self.lock();
-        let wanted = loop {
-            match state.waiting.pop_first() {
-                Some((_, waiting)) if waiting.said.is_closed() => unwanted.push(waiting),
-                other => break other.map(|(_, waiting)| waiting),
+        let mut least: Option<(Duration, usize)> = None;
+        let mut place = 0;
+        while place < state.waiting.len() {
+            if state.waiting[place].said.is_closed() {
+                unwanted.extend(state.waiting.remove(place));
+                continue;
             }
-        };
+            let ahead = state.waiting[place].job.ahead.now();
+            if least.is_none_or(|(so_far, _)| ahead < so_far) {
+                least = Some((ahead, place));
+            }
+            if ahead.is_zero() {
+                break; // nobody has less
+            }
+            place += 1;
+        }
+        let wanted = least.and_then(|(_, place)| state.waiting.remove(place));
         drop(state);
         wanted
     }
@@ -126,10 +135,12 @@ impl Drop for Idle<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::{Budget, Stake, ring};
     use crate::ledger::{Kind, Ledger};
+    use crate::speech::Ahead;
     use futures_util::FutureExt;
 
-    fn job(ledger: &Ledger, owner: &str, due: Instant) -> (Waiting, mpsc::Receiver<Said>) {
+    fn job(ledger: &Ledger, owner: &str, ahead: Duration) -> (Waiting, mpsc::Receiver<Said>) {
         let (said, hear) = mpsc::channel(1);
         let job = Job {
             text: "x".into(),
@@ -137,7 +148,7 @@ mod tests {
             speed: 1.0,
             seed: 0,
             most_samples: 1,
-            due,
+            ahead: Ahead::Fixed(ahead),
             owner: owner.into(),
         };
         (Waiting { job, said, entry: ledger.enter(Kind::Job, owner, 0) }, hear)
@@ -149,36 +160,64 @@ mod tests {
 
     #[test]
     fn least_audio_ahead_goes_first_and_the_departed_are_passed_over() {
-        let (ledger, queue, now) = (Ledger::new(), Queue::new(1), Instant::now());
+        let (ledger, queue) = (Ledger::new(), Queue::new(1));
         let seconds = Duration::from_secs;
-        let (a, _hear_a) = job(&ledger, "two ahead", now + seconds(2));
-        let (b, _hear_b) = job(&ledger, "new", now);
-        let (c, hear_c) = job(&ledger, "gone", now - seconds(1));
-        let (d, _hear_d) = job(&ledger, "new too", now);
-        for waiting in [a, b, c, d] {
+        let (a, _hear_a) = job(&ledger, "two ahead", seconds(2));
+        let (b, _hear_b) = job(&ledger, "one ahead", seconds(1));
+        let (c, hear_c) = job(&ledger, "gone", seconds(0));
+        let (d, _hear_d) = job(&ledger, "new", seconds(0));
+        let (e, _hear_e) = job(&ledger, "new too", seconds(0));
+        for waiting in [a, b, c, d, e] {
             queue.put(waiting);
         }
         drop(hear_c);
         let order: Vec<_> = std::iter::from_fn(|| taken(&queue)).collect();
-        assert_eq!(order, ["new", "new too", "two ahead"]);
+        assert_eq!(order, ["new", "new too", "one ahead", "two ahead"]);
         assert!(ledger.is_idle());
     }
 
     #[test]
-    fn the_wait_counts_what_is_due_before_and_not_what_is_ahead() {
-        let (ledger, queue, now) = (Ledger::new(), Queue::new(2), Instant::now());
+    fn a_reader_that_takes_makes_its_stream_urgent_and_one_that_stalls_does_not() {
+        let (ledger, queue) = (Ledger::new(), Queue::new(1));
+        let stream = |taken: bool| {
+            let budget = Budget::new(100);
+            let stake = Stake::unlisted(budget.reserve(100).expect("fits"));
+            let (mut writer, mut reader) = ring::pipe(50, 2, stake);
+            assert_eq!(writer.write(&[0; 50]).now_or_never(), Some(Ok(())));
+            let ahead = Ahead::Live { made: Duration::from_secs(4), gauge: writer.gauge() };
+            assert_eq!(ahead.now(), Duration::from_secs(4));
+            if taken {
+                drop(reader.next().now_or_never());
+            }
+            (ahead, writer, reader)
+        };
+        let (stalled, reading) = (stream(false), stream(true));
+        let (mut a, _hear_a) = job(&ledger, "stalled", Duration::ZERO);
+        let (mut b, _hear_b) = job(&ledger, "reading", Duration::ZERO);
+        (a.job.ahead, b.job.ahead) = (stalled.0.clone(), reading.0.clone());
+        queue.put(a);
+        queue.put(b);
+        assert_eq!(taken(&queue).as_deref(), Some("reading"));
+        drop(stalled.1);
+        drop(stalled.2);
+        assert_eq!(stalled.0.now(), Duration::MAX, "a stream that is over needs nothing");
+    }
+
+    #[test]
+    fn the_wait_counts_those_who_have_nothing_and_not_those_who_have() {
+        let (ledger, queue) = (Ledger::new(), Queue::new(2));
         for _ in 0..200 {
             queue.job_took(Duration::from_millis(100));
         }
-        assert_eq!(queue.projected_wait(now), Duration::ZERO);
-        let due = (0..4).map(|_| job(&ledger, "due", now)).collect::<Vec<_>>();
-        let ahead = (0..50).map(|_| job(&ledger, "ahead", now + Duration::from_secs(3)));
+        assert_eq!(queue.projected_wait(), Duration::ZERO);
+        let new = (0..4).map(|_| job(&ledger, "new", Duration::ZERO)).collect::<Vec<_>>();
+        let ahead = (0..50).map(|_| job(&ledger, "ahead", Duration::from_secs(3)));
         let mut ears = Vec::new();
-        for (waiting, hear) in due.into_iter().chain(ahead) {
+        for (waiting, hear) in new.into_iter().chain(ahead) {
             queue.put(waiting);
             ears.push(hear);
         }
-        let wait = queue.projected_wait(now).as_millis();
+        let wait = queue.projected_wait().as_millis();
         assert!((190..=200).contains(&wait), "four jobs of 100 ms on two workers: {wait} ms");
     }
 }

@@ -1,0 +1,49 @@
+// Takes the documentation's pictures of the page while a long text is being spoken:
+// EVENSONG_URL=… EVENSONG_ADMIN=… node pictures.mjs FOLDER [FORMAT]
+// and then, for a quarter of the bytes: pngquant --ext .png --force FOLDER/page-*.png
+
+import { URL_OF, launch, pause, until } from "./harness.mjs";
+
+const [folder = ".", format = "mp3"] = process.argv.slice(2);
+/** Until the graph has something to show. */
+const SPOKEN_SECONDS = 6;
+const SHOTS = {
+    "page-desktop": { viewport: { width: 1240, height: 935 }, colorScheme: "dark" },
+    "page-phone": {
+        viewport: { width: 360, height: 740 },
+        colorScheme: "light",
+        deviceScaleFactor: 2,
+        isMobile: true,
+        hasTouch: true,
+    },
+};
+
+const browser = await launch();
+for (const [name, options] of Object.entries(SHOTS)) {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    await page.goto(URL_OF);
+    // The status says which formats there are; only then one is chosen.
+    await until("the status", async () => /Ready/.test(await page.textContent("#pulse")));
+    await page.click(`.pills label:has([value=${format}])`);
+    // The first sound of a browser opens its audio device; the picture is of the second.
+    await page.click("#speak");
+    await until("the first", async () => (await page.textContent("#state")) === "Speaking.");
+    await page.click("#stop");
+    await page.click("[data-sample=long]");
+    await page.evaluate(() => {
+        const text = document.getElementById("text");
+        text.value = Array(4).fill(text.value).join("\n\n");
+        text.dispatchEvent(new Event("input", { bubbles: true }));
+        text.scrollTop = 0;
+    });
+    await page.click("#speak");
+    const heard = async () => parseFloat(await page.textContent("[data-field=played]")) || 0;
+    await until("sound", async () => (await heard()) > SPOKEN_SECONDS, 30_000);
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.mouse.move(0, 0);
+    await pause(300);
+    await page.screenshot({ path: `${folder}/${name}.png` });
+    await context.close();
+}
+await browser.close();
