@@ -17,7 +17,7 @@ pub mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,11 @@ pub struct Job {
     pub seed: u64,
     /// Samples after which the engine stops at the last word that fits, at its own rate.
     pub most_samples: u32,
+    /// Samples at the beginning that were delivered before: of a word that is longer than a piece, or
+    /// whose worker died in the middle of it.
+    pub skip_samples: u32,
+    /// Whether a first word that does not fit is spoken in part; else it is left for more room.
+    pub cut_words: bool,
     /// The audio that the stream which asks still has; the one with the least goes first.
     pub ahead: Ahead,
     /// Who asks, for the ledger.
@@ -58,10 +63,14 @@ pub struct Job {
 pub enum Ahead {
     /// Always this much; a stream without a ring.
     Fixed(Duration),
-    /// So much was made, and the gauge tells which part of it waits.
+    /// So much was made since the first of it; the gauge tells which part waits in the ring. What has
+    /// left the ring is still ahead of a listener as long as it takes to be heard: sockets hold
+    /// half a minute of a small format.
     Live {
         /// All that was made so far.
         made: Duration,
+        /// When the first of it was.
+        since: Instant,
         /// Of the stream's ring.
         gauge: ring::Gauge,
     },
@@ -70,15 +79,16 @@ pub enum Ahead {
 impl Ahead {
     /// At this moment; a stream that is over needs nothing.
     pub fn now(&self) -> Duration {
-        let (made, gauge) = match self {
+        let (made, since, gauge) = match self {
             Ahead::Fixed(ahead) => return *ahead,
-            Ahead::Live { made, gauge } => (made, gauge),
+            Ahead::Live { made, since, gauge } => (*made, since, gauge),
         };
-        match gauge.progress() {
-            None => Duration::MAX,
+        let in_ring = match gauge.progress() {
+            None => return Duration::MAX,
             Some((0, _)) => Duration::ZERO,
             Some((written, taken)) => made.mul_f64((written - taken) as f64 / written as f64),
-        }
+        };
+        in_ring.max(made.saturating_sub(since.elapsed()))
     }
 }
 
@@ -348,10 +358,10 @@ impl Parts {
         let mut stake = None;
         let found = self.phrases.find(wanted.key(), || {
             self.check_wait(&wanted)?;
-            let bytes = wanted.utterance.format.plan().log_bytes();
+            let plan = wanted.utterance.format.plan();
             // No connection's departure: it may outlive the one that began it.
-            let shared = self.reserve(bytes, owner, Departure::default())?;
-            let log = log::log(limits::LOG_BYTES, Arc::clone(&shared));
+            let shared = self.reserve(plan.shared_bytes(), owner, Departure::default())?;
+            let log = log::log(plan.log_bytes(), Arc::clone(&shared));
             stake = Some(shared);
             Ok(log)
         })?;

@@ -1,7 +1,11 @@
 //! A short stream kept whole for several readers (the *log* use). Invariants: it never holds more
-//! than was reserved for it; a reader that stalls delays nobody, since nobody waits for room; when
-//! its last reader has left before the end, the writer is told, and everything is freed.
+//! than was reserved for it; as long as it is whole, a reader that stalls delays nobody; when its
+//! last reader has left before the end, the writer is told, and everything is freed.
+//!
+//! Nobody knows beforehand how long a text will sound. A log that fills up is no longer whole: nobody
+//! may join it, it is not kept, and from there on it is a pipe whose slowest reader sets the pace.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -15,9 +19,10 @@ use super::sync::{Mutex, MutexGuard};
 
 /// Makes a log of at most `most_bytes`, counted under `stake`, and its first reader.
 pub fn log(most_bytes: usize, stake: Arc<Stake>) -> (Writer, Reader) {
-    let state = State { readers: 1, ..State::default() };
+    let mut state = State::default();
+    let place = state.place();
     let shared = Arc::new(Shared { state: Mutex::new(state), most_bytes, stake });
-    let reader = Reader { shared: Arc::clone(&shared), next: 0, slot: None };
+    let reader = Reader { shared: Arc::clone(&shared), place };
     (Writer { shared, finished: false }, reader)
 }
 
@@ -30,10 +35,8 @@ pub struct Writer {
 /// One reader, from the beginning on.
 pub struct Reader {
     shared: Arc<Shared>,
-    /// The chunk that it reads next.
-    next: usize,
-    /// Its place among the wakers, once it has waited.
-    slot: Option<usize>,
+    /// Its place among the readers.
+    place: usize,
 }
 
 /// Lets others join a log that is still read; it keeps nothing alive by itself.
@@ -48,57 +51,83 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    chunks: Vec<Bytes>,
+    /// Those that not every reader has taken, and all of them while the log is whole.
+    chunks: VecDeque<(Bytes, Held)>,
+    /// Number of the first of them.
+    first: usize,
     bytes: usize,
-    held: Vec<Held>,
+    written: u64,
     end: Option<Result<(), Broken>>,
-    readers: usize,
-    /// One place for each reader that waits or has waited; places are used again.
-    waiting: Vec<Waiting>,
+    /// Places are used again.
+    readers: Vec<Option<Reading>>,
+    spilt: bool,
     writer: Option<Waker>,
 }
 
-enum Waiting {
-    Free,
-    Taken(Option<Waker>),
+struct Reading {
+    /// Number of the chunk that it takes next.
+    next: usize,
+    waker: Option<Waker>,
 }
 
 impl Writer {
-    /// Appends `data`; fails when the readers have left, or when the log is full.
-    pub fn write(&mut self, data: &[u8]) -> Result<(), Closed> {
+    /// Appends `data`, which must fit the log; waits for readers only once the log is full.
+    pub async fn write(&mut self, data: &[u8]) -> Result<(), Closed> {
         if data.is_empty() {
             return Ok(());
         }
         let chunk = Bytes::copy_from_slice(data);
+        self.room(data.len()).await?;
         let wakers = {
             let mut state = self.shared.lock();
-            if state.readers == 0 || state.bytes + data.len() > self.shared.most_bytes {
-                return Err(Closed);
-            }
+            let held = self.shared.stake.hold(data.len() as u64);
             state.bytes += data.len();
-            state.held.push(self.shared.stake.hold(data.len() as u64));
-            state.chunks.push(chunk);
+            state.written += data.len() as u64;
+            state.chunks.push_back((chunk, held));
             state.wakers()
         };
         wake(wakers);
         Ok(())
     }
 
-    /// Bytes that still fit.
+    /// Waits until `bytes` can be written, or as much as an empty log holds.
+    pub async fn room(&mut self, bytes: usize) -> Result<(), Closed> {
+        let wanted = bytes.min(self.shared.most_bytes);
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if state.is_left() {
+                return Poll::Ready(Err(Closed));
+            }
+            if self.shared.most_bytes - state.bytes >= wanted {
+                return Poll::Ready(Ok(()));
+            }
+            state.spilt = true;
+            let taken = state.trim();
+            let fits = self.shared.most_bytes - state.bytes >= wanted;
+            if !fits {
+                state.writer = Some(cx.waker().clone());
+            }
+            drop((state, taken));
+            if fits { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Bytes that can be written now.
     pub fn room_now(&self) -> usize {
         self.shared.most_bytes - self.shared.lock().bytes
     }
 
     /// Bytes written so far.
     pub fn written(&self) -> u64 {
-        self.shared.lock().bytes as u64
+        self.shared.lock().written
     }
 
     /// Waits until no reader is left.
     pub async fn closed(&mut self) {
         poll_fn(|cx| {
             let mut state = self.shared.lock();
-            if state.readers == 0 {
+            if state.is_left() {
                 return Poll::Ready(());
             }
             state.writer = Some(cx.waker().clone());
@@ -107,10 +136,12 @@ impl Writer {
         .await
     }
 
-    /// Ends the stream well, and gives its whole content.
-    pub fn finish(mut self) -> Vec<Bytes> {
+    /// Ends the stream well, and gives its content if that is whole.
+    pub fn finish(mut self) -> Option<Vec<Bytes>> {
         self.end(Ok(()));
-        self.shared.lock().chunks.clone()
+        let state = self.shared.lock();
+        let whole = !state.spilt && !state.is_left();
+        whole.then(|| state.chunks.iter().map(|(bytes, _)| bytes.clone()).collect())
     }
 
     /// Ends the stream with a reason.
@@ -148,56 +179,61 @@ impl Door {
         Weak::ptr_eq(&self.0, &other.0)
     }
 
-    /// Another reader, from the beginning; `None` when the log has been left or has failed.
+    /// Another reader, from the beginning; `None` when the log was left, has failed, or is not whole.
     pub fn enter(&self) -> Option<Reader> {
         let shared = self.0.upgrade()?;
-        {
+        let place = {
             let mut state = shared.lock();
-            if state.readers == 0 || matches!(state.end, Some(Err(_))) {
+            if state.is_left() || state.spilt || matches!(state.end, Some(Err(_))) {
                 return None;
             }
-            state.readers += 1;
-        }
-        Some(Reader { shared, next: 0, slot: None })
+            state.place()
+        };
+        Some(Reader { shared, place })
     }
 }
 
 impl Reader {
     /// The next bytes; `None` after a stream that was finished.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        let mut state = self.shared.lock();
-        if let Some(chunk) = state.chunks.get(self.next) {
-            self.next += 1;
-            return Poll::Ready(Some(Ok(chunk.clone())));
-        }
-        match &state.end {
-            Some(Ok(())) => Poll::Ready(None),
-            Some(Err(broken)) => Poll::Ready(Some(Err(broken.clone()))),
-            None => {
-                let slot = *self.slot.get_or_insert_with(|| state.free_slot());
-                state.waiting[slot] = Waiting::Taken(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-        }
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let reading = state.readers[self.place].as_mut().expect("there until it is dropped");
+        let Some((bytes, _)) = state.chunks.get(reading.next - state.first) else {
+            return match &state.end {
+                Some(Ok(())) => Poll::Ready(None),
+                Some(Err(broken)) => Poll::Ready(Some(Err(broken.clone()))),
+                None => {
+                    reading.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            };
+        };
+        let bytes = bytes.clone();
+        reading.next += 1;
+        let (taken, writer) = state.after_taking();
+        drop(guard);
+        drop(taken);
+        wake(writer);
+        Poll::Ready(Some(Ok(bytes)))
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let (chunks, waker) = {
+        let (taken, writer) = {
             let mut state = self.shared.lock();
-            state.readers -= 1;
-            if let Some(slot) = self.slot {
-                state.waiting[slot] = Waiting::Free;
+            state.readers[self.place] = None;
+            if state.is_left() {
+                let chunks = std::mem::take(&mut state.chunks).into();
+                (chunks, state.writer.take())
+            } else {
+                state.after_taking()
             }
-            if state.readers > 0 {
-                return;
-            }
-            let chunks = (std::mem::take(&mut state.chunks), std::mem::take(&mut state.held));
-            (chunks, state.writer.take())
         };
-        drop(chunks);
-        wake(waker);
+        // Outside of the lock: what they held is counted out, and the writer may run at once.
+        drop(taken);
+        wake(writer);
     }
 }
 
@@ -209,20 +245,42 @@ impl Shared {
 }
 
 impl State {
-    fn wakers(&mut self) -> Vec<Waker> {
-        let take = |waiting: &mut Waiting| match waiting {
-            Waiting::Taken(waker) => waker.take(),
-            Waiting::Free => None,
-        };
-        self.waiting.iter_mut().filter_map(take).collect()
+    fn is_left(&self) -> bool {
+        self.readers.iter().all(Option::is_none)
     }
 
-    fn free_slot(&mut self) -> usize {
-        let free = self.waiting.iter().position(|waiting| matches!(waiting, Waiting::Free));
-        free.unwrap_or_else(|| {
-            self.waiting.push(Waiting::Free);
-            self.waiting.len() - 1
-        })
+    fn place(&mut self) -> usize {
+        let reading = Some(Reading { next: self.first, waker: None });
+        match self.readers.iter().position(Option::is_none) {
+            Some(place) => {
+                self.readers[place] = reading;
+                place
+            }
+            None => {
+                self.readers.push(reading);
+                self.readers.len() - 1
+            }
+        }
+    }
+
+    /// Takes out what every reader has taken, if the log is no longer whole.
+    fn trim(&mut self) -> Vec<(Bytes, Held)> {
+        let slowest = self.readers.iter().flatten().map(|reading| reading.next).min();
+        let Some(slowest) = slowest.filter(|_| self.spilt) else { return Vec::new() };
+        let taken: Vec<_> = self.chunks.drain(..slowest - self.first).collect();
+        self.first = slowest;
+        self.bytes -= taken.iter().map(|(bytes, _)| bytes.len()).sum::<usize>();
+        taken
+    }
+
+    fn after_taking(&mut self) -> (Vec<(Bytes, Held)>, Option<Waker>) {
+        let taken = self.trim();
+        let writer = if taken.is_empty() { None } else { self.writer.take() };
+        (taken, writer)
+    }
+
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.readers.iter_mut().flatten().filter_map(|reading| reading.waker.take()).collect()
     }
 }
 

@@ -14,7 +14,8 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let voices = engine.voices();
         for voice in &voices.all {
             let gender = voice.gender.as_deref().unwrap_or("");
-            text += &format!("{:<18}{:<36}{:<8}{}\n", voice.id, voice.name, gender, engine.name());
+            text +=
+                &format!("{:<20} {:<36} {:<8} {}\n", voice.id, voice.name, gender, engine.name());
         }
         if !voices.variants.is_empty() {
             text += &format!("\nAny of them as ID+VARIANT: {}\n", voices.variants.join(" "));

@@ -66,16 +66,19 @@ pub async fn serve(
     let vitals = Vitals::new(patience);
     let spoken = speak(stream, peer, router, vitals.clone(), spawner);
     let spoken = deadlines(spoken, &vitals);
-    let end = tokio::select! {
+    // Both are asked while everything is still in place: below, what was served is gone already.
+    let seen_leaving = async {
+        watch.left().await;
+        departure.note();
+        vitals.is_busy()
+    };
+    let (end, unsent) = tokio::select! {
         biased;
         // First, since a peer that has left must not cost another byte of work.
-        () = watch.left() => {
-            departure.note();
-            End::PeerLeft
-        }
-        end = spoken => end,
+        busy = seen_leaving => (End::PeerLeft, busy),
+        end = spoken => (end, matches!(end, End::Failed | End::Cut(Cut::SlowConsumer))),
     };
-    if vitals.is_busy() {
+    if unsent {
         watch.forget_unsent();
     }
     end

@@ -40,7 +40,7 @@ impl Plan {
         let plan = Self { ring_pages, scratch_bytes };
         let most = limits::STREAM_MOST_BYTES - limits::SSE_SCRATCH_BYTES;
         assert!(plan.stream_bytes() <= most);
-        assert!(plan.log_bytes() + limits::LISTENER_BYTES <= most);
+        assert!(plan.shared_bytes() + limits::LISTENER_BYTES <= most);
         plan
     }
 
@@ -49,9 +49,15 @@ impl Plan {
         self.ring_pages * limits::PAGE_BYTES + self.scratch_bytes + limits::LISTENER_BYTES
     }
 
-    /// All that a shared stream can hold beside what its readers do.
+    /// Bytes of a shared stream that are kept; a longest piece must fit, as it must fit the ring.
     pub const fn log_bytes(self) -> usize {
-        limits::LOG_BYTES + self.scratch_bytes
+        let ring = self.ring_pages * limits::PAGE_BYTES;
+        if ring > limits::LOG_BYTES { ring } else { limits::LOG_BYTES }
+    }
+
+    /// All that a shared stream can hold beside what its readers do.
+    pub const fn shared_bytes(self) -> usize {
+        self.log_bytes() + self.scratch_bytes
     }
 }
 

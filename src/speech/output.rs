@@ -5,7 +5,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -36,11 +36,11 @@ enum Source {
 }
 
 impl Output {
-    /// Waits until `bytes` can be written; a log has its room from the beginning.
+    /// Waits until `bytes` can be written.
     pub async fn room(&mut self, bytes: usize) -> Result<(), Closed> {
         match self {
             Output::Pipe(writer) => writer.room(bytes).await,
-            Output::Log(..) => Ok(()),
+            Output::Log(writer, _) => writer.room(bytes).await,
         }
     }
 
@@ -69,9 +69,9 @@ impl Output {
     }
 
     /// How far the reader is behind, of `made` audio; nobody waits for the readers of a log.
-    pub fn ahead(&self, made: Duration) -> Ahead {
+    pub fn ahead(&self, made: Duration, since: Instant) -> Ahead {
         match self {
-            Output::Pipe(writer) => Ahead::Live { made, gauge: writer.gauge() },
+            Output::Pipe(writer) => Ahead::Live { made, since, gauge: writer.gauge() },
             Output::Log(..) => Ahead::Fixed(Duration::ZERO),
         }
     }
@@ -80,7 +80,7 @@ impl Output {
     pub async fn write(&mut self, data: &[u8]) -> Result<(), Closed> {
         match self {
             Output::Pipe(writer) => writer.write(data).await,
-            Output::Log(writer, _) => writer.write(data),
+            Output::Log(writer, _) => writer.write(data).await,
         }
     }
 
@@ -96,7 +96,7 @@ impl Output {
     pub fn finish(self) {
         match self {
             Output::Pipe(writer) => writer.finish(),
-            Output::Log(writer, keep) => keep.whole(writer.finish()),
+            Output::Log(writer, keep) => keep.done(writer.finish()),
         }
     }
 

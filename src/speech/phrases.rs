@@ -87,7 +87,7 @@ impl Phrases {
     pub fn is_short(text: &str, format: Format, speed: f32) -> bool {
         let chars = text.chars().take(limits::PHRASE_CHARS + 1).count();
         let seconds = chars as f64 * super::utterance::SECONDS_PER_CHAR / f64::from(speed);
-        // An estimate: the log's bound is the wall, this only keeps streams from running into it.
+        // An estimate: one that is wrong costs the sharing, not the stream.
         let likely = seconds * format.bytes_per_second() as f64;
         chars <= limits::PHRASE_CHARS && likely <= limits::LOG_BYTES as f64 * 0.75
     }
@@ -118,8 +118,9 @@ impl Phrases {
 }
 
 impl Keep {
-    /// The phrase is whole: it is kept, if there is room.
-    pub fn whole(self, chunks: Vec<Bytes>) {
+    /// The synthesis ended well: the phrase is kept, if it is whole and there is room.
+    pub fn done(self, chunks: Option<Vec<Bytes>>) {
+        let Some(chunks) = chunks else { return };
         let inner = &self.phrases.0;
         let bytes: usize = chunks.iter().map(Bytes::len).sum();
         let Some(reservation) = inner.budget.reserve(bytes as u64).filter(|_| bytes > 0) else {
@@ -152,6 +153,7 @@ impl Phrase {
 mod tests {
     use super::*;
     use crate::bounds::Stake;
+    use futures_util::FutureExt;
 
     fn key(principal: &str, text: &str) -> Key {
         Key {
@@ -185,10 +187,10 @@ mod tests {
         let ledger = Ledger::new();
         let phrases = Phrases::new(100_000, ledger.clone());
         let (mut writer, _reader, keep) = begin(&phrases, key("a", "hi"));
-        writer.write(b"hi").expect("room");
+        assert_eq!(writer.write(b"hi").now_or_never(), Some(Ok(())));
         assert!(matches!(phrases.find(key("a", "hi"), a_log), Ok(Found::Running(_))));
         assert!(!is_there(&phrases, key("b", "hi")), "another principal");
-        keep.whole(writer.finish());
+        keep.done(writer.finish());
         let Ok(Found::Kept(phrase)) = phrases.find(key("a", "hi"), a_log) else {
             panic!("not kept")
         };
@@ -201,11 +203,11 @@ mod tests {
     fn one_that_was_left_is_neither_joined_nor_kept_nor_does_its_end_touch_a_new_one() {
         let phrases = Phrases::new(100_000, Ledger::new());
         let (mut writer, reader, keep) = begin(&phrases, key("a", "hi"));
-        writer.write(b"hi").expect("room");
+        assert_eq!(writer.write(b"hi").now_or_never(), Some(Ok(())));
         drop(reader);
         assert!(!is_there(&phrases, key("a", "hi")));
         let (_writer, _reader, _keep) = begin(&phrases, key("a", "hi"));
-        keep.whole(writer.finish());
+        keep.done(writer.finish());
         assert!(matches!(phrases.find(key("a", "hi"), a_log), Ok(Found::Running(_))));
         drop(_keep);
         assert!(phrases.running().is_empty());
@@ -217,8 +219,8 @@ mod tests {
         let mut read = Vec::new();
         for number in 0..50 {
             let (mut writer, _reader, keep) = begin(&phrases, key("a", &number.to_string()));
-            writer.write(&[0; 300]).expect("room");
-            keep.whole(writer.finish());
+            assert_eq!(writer.write(&[0; 300]).now_or_never(), Some(Ok(())));
+            keep.done(writer.finish());
             let found = phrases.find(key("a", &number.to_string()), || Err(()));
             if let Ok(Found::Kept(phrase)) = found {
                 read.push(phrase);

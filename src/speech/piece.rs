@@ -8,10 +8,10 @@ use super::Ended;
 /// to be heard as a sound and long enough not to be heard as a click.
 const FADE_SAMPLES: usize = 55;
 
-/// Takes what is sent: samples, and the bytes of text that they complete.
+/// Takes what is sent: samples, and the bytes of text that they complete, if they end a word.
 pub trait Outlet {
     /// False when nobody wants more.
-    fn send(&mut self, samples: &[i16], spoken: u32) -> bool;
+    fn send(&mut self, samples: &[i16], spoken: Option<u32>) -> bool;
 }
 
 /// What the synthesizer should do.
@@ -23,10 +23,25 @@ pub enum Go {
     Stop,
 }
 
+/// How much of a piece is wanted, in samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The most that may be sent.
+    pub most: usize,
+    /// Passed over at the beginning: it was sent before, of a word longer than a piece or of one whose
+    /// worker died.
+    pub skip: usize,
+    /// Whether a first word that does not fit is sent as far as it does. Else nothing is sent of it,
+    /// and it is asked for again when there is more room.
+    pub cut_words: bool,
+}
+
 /// One piece in the making.
 pub struct Piece<O> {
     outlet: O,
-    most: usize,
+    want: Want,
+    /// Samples that came and are not held any more: passed over or sent.
+    gone: usize,
     sent: usize,
     /// Samples since the last boundary: not yet sure to fit.
     held: Vec<i16>,
@@ -43,10 +58,10 @@ enum Outcome {
 }
 
 impl<O: Outlet> Piece<O> {
-    /// A piece of at most `most_samples`.
-    pub fn new(outlet: O, most_samples: u32) -> Self {
-        let most = most_samples as usize;
-        Self { outlet, most, sent: 0, held: Vec::new(), boundary: 0, outcome: Outcome::Going }
+    /// A piece as wanted.
+    pub fn new(outlet: O, want: Want) -> Self {
+        let (held, outcome) = (Vec::new(), Outcome::Going);
+        Self { outlet, want, gone: 0, sent: 0, held, boundary: 0, outcome }
     }
 
     /// Adds samples.
@@ -54,8 +69,10 @@ impl<O: Outlet> Piece<O> {
         if self.outcome != Outcome::Going {
             return Go::Stop;
         }
-        self.held.extend_from_slice(samples);
-        if self.sent + self.held.len() > self.most.saturating_sub(FADE_SAMPLES) {
+        let passed = self.want.skip.saturating_sub(self.gone).min(samples.len());
+        self.gone += passed;
+        self.held.extend_from_slice(&samples[passed..]);
+        if self.sent + self.held.len() > self.want.most.saturating_sub(FADE_SAMPLES) {
             self.outcome = Outcome::Full;
             return Go::Stop;
         }
@@ -67,36 +84,45 @@ impl<O: Outlet> Piece<O> {
         if self.outcome != Outcome::Going {
             return Go::Stop;
         }
-        let count = at_sample.saturating_sub(self.sent).min(self.held.len());
-        if count > 0 && at_text > self.boundary {
-            self.send(count, at_text);
+        if at_text > self.boundary {
+            let count = at_sample.saturating_sub(self.gone).min(self.held.len());
+            // The word that was sent in part came to its end sooner this time.
+            self.want.skip = self.want.skip.min(at_sample);
+            if count > 0 {
+                self.send(count, Some(at_text));
+            }
+            self.boundary = at_text;
         }
         if self.outcome == Outcome::Going { Go::On } else { Go::Stop }
     }
 
-    /// Ends the piece. `None` when not even its first word fits; then nothing was sent.
-    pub fn end(mut self, text_bytes: u32) -> Option<Ended> {
+    /// Ends the piece.
+    pub fn end(mut self, text_bytes: u32) -> Ended {
         match self.outcome {
             Outcome::Going => {
-                self.send(self.held.len(), text_bytes);
-                Some(Ended::Done)
+                self.send(self.held.len(), Some(text_bytes));
+                return Ended::Done;
             }
-            Outcome::Full if self.sent == 0 => None,
-            Outcome::Full => {
-                self.fade_out();
-                Some(Ended::More(self.boundary))
+            // Of a word longer than a piece as much as there may be; the next piece passes it over.
+            Outcome::Full if self.sent == 0 && self.want.cut_words => {
+                let most = self.want.most.saturating_sub(2 * FADE_SAMPLES).min(self.held.len());
+                self.send(most, None);
             }
-            Outcome::Unwanted => Some(Ended::More(self.boundary)),
+            Outcome::Full if self.sent == 0 => {}
+            Outcome::Full => self.fade_out(),
+            Outcome::Unwanted => {}
         }
+        Ended::More(self.boundary)
     }
 
-    fn send(&mut self, count: usize, spoken: u32) {
+    fn send(&mut self, count: usize, spoken: Option<u32>) {
         if !self.outlet.send(&self.held[..count], spoken) {
             self.outcome = Outcome::Unwanted;
         }
         self.held.drain(..count);
         self.sent += count;
-        self.boundary = spoken;
+        self.gone += count;
+        self.boundary = spoken.unwrap_or(self.boundary);
     }
 
     /// The waveform does not break off: the first samples of the word that is not said here follow,
@@ -108,7 +134,7 @@ impl<O: Outlet> Piece<O> {
                 (i32::from(*sample) * left / FADE_SAMPLES as i32) as i16
             })
             .collect();
-        self.outlet.send(&tail, self.boundary);
+        self.outlet.send(&tail, Some(self.boundary));
     }
 }
 
@@ -117,61 +143,87 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Sent(Vec<i16>, u32);
+    struct Sent(Vec<i16>, Option<u32>);
 
     impl Outlet for &mut Sent {
-        fn send(&mut self, samples: &[i16], spoken: u32) -> bool {
+        fn send(&mut self, samples: &[i16], spoken: Option<u32>) -> bool {
             self.0.extend_from_slice(samples);
             self.1 = spoken;
             true
         }
     }
 
+    fn most(most: usize) -> Want {
+        Want { most, skip: 0, cut_words: false }
+    }
+
     #[test]
     fn a_piece_that_fits_is_sent_whole() {
         let mut sent = Sent::default();
-        let mut piece = Piece::new(&mut sent, 1000);
+        let mut piece = Piece::new(&mut sent, most(1000));
         assert_eq!(piece.audio(&[1; 300]), Go::On);
         assert_eq!(piece.boundary(200, 4), Go::On);
         assert_eq!(piece.audio(&[1; 100]), Go::On);
-        assert_eq!(piece.end(9), Some(Ended::Done));
-        assert_eq!((sent.0.len(), sent.1), (400, 9));
+        assert_eq!(piece.end(9), Ended::Done);
+        assert_eq!((sent.0.len(), sent.1), (400, Some(9)));
     }
 
     #[test]
     fn a_full_piece_ends_at_its_last_word_with_a_fade() {
         let mut sent = Sent::default();
-        let mut piece = Piece::new(&mut sent, 500);
+        let mut piece = Piece::new(&mut sent, most(500));
         assert_eq!(piece.audio(&[1000; 300]), Go::On);
         assert_eq!(piece.boundary(250, 6), Go::On);
         assert_eq!(piece.audio(&[1000; 300]), Go::Stop);
         assert_eq!(piece.boundary(400, 8), Go::Stop, "what comes after the limit is not looked at");
-        assert_eq!(piece.end(20), Some(Ended::More(6)));
-        assert_eq!((sent.0.len(), sent.1), (250 + FADE_SAMPLES, 6));
+        assert_eq!(piece.end(20), Ended::More(6));
+        assert_eq!((sent.0.len(), sent.1), (250 + FADE_SAMPLES, Some(6)));
         assert!(sent.0[250..].is_sorted_by(|a, b| a >= b));
         assert_eq!(sent.0.last(), Some(&0));
     }
 
     #[test]
-    fn a_first_word_that_does_not_fit_sends_nothing() {
+    fn a_first_word_that_does_not_fit_is_left_for_more_room() {
         let mut sent = Sent::default();
-        let mut piece = Piece::new(&mut sent, 100);
+        let mut piece = Piece::new(&mut sent, most(100));
         assert_eq!(piece.audio(&[1; 300]), Go::Stop);
-        assert_eq!(piece.end(20), None);
+        assert_eq!(piece.end(20), Ended::More(0));
         assert!(sent.0.is_empty());
     }
 
     #[test]
-    fn never_more_than_the_limit_whatever_the_order_of_events() {
-        for most in [56, 100, 999, 5000] {
+    fn a_word_longer_than_a_piece_goes_on_where_it_was_cut() {
+        let word: Vec<i16> = (0..1000).collect();
+        let mut whole = Vec::new();
+        for _ in 0..10 {
             let mut sent = Sent::default();
-            let mut piece = Piece::new(&mut sent, most);
-            for word in 1..100u32 {
-                piece.audio(&[7; 90]);
-                piece.boundary(word as usize * 90 - 20, word);
+            let want = Want { most: 400, skip: whole.len(), cut_words: true };
+            let mut piece = Piece::new(&mut sent, want);
+            let _ = word.chunks(90).all(|chunk| piece.audio(chunk) == Go::On);
+            let ended = piece.end(12);
+            assert!(sent.0.len() <= 400);
+            whole.extend(sent.0);
+            match ended {
+                Ended::Done => break,
+                other => assert_eq!((other, sent.1), (Ended::More(0), None)),
             }
-            piece.end(100);
-            assert!(sent.0.len() <= most as usize, "{} of {most}", sent.0.len());
+        }
+        assert_eq!(whole, word);
+    }
+
+    #[test]
+    fn never_more_than_the_limit_whatever_the_order_of_events() {
+        for limit in [56, 100, 999, 5000] {
+            for cut_words in [false, true] {
+                let mut sent = Sent::default();
+                let mut piece = Piece::new(&mut sent, Want { most: limit, skip: 30, cut_words });
+                for word in 1..100u32 {
+                    piece.audio(&[7; 90]);
+                    piece.boundary(word as usize * 90 - 20, word);
+                }
+                piece.end(100);
+                assert!(sent.0.len() <= limit, "{} of {limit}", sent.0.len());
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::Ended;
 use super::espeak::Espeak;
-use super::piece::{Outlet, Piece};
+use super::piece::{Outlet, Piece, Want};
 use super::tone::Tone;
 use super::voices::Voices;
 use super::worker::wire::{FromWorker, JobMessage, ToWorker};
@@ -75,42 +75,20 @@ fn speak_jobs(
     Ok(())
 }
 
-/// Speaks one job. A first word that does not fit is cut in half until it does.
+/// Speaks one job.
 fn speak(
     engine: &mut dyn Synthesizer,
     job: &JobMessage,
     out: &Out,
     cancelled: &Arc<AtomicU32>,
 ) -> Ended {
-    let mut text = job.text.as_str();
-    loop {
-        let frames =
-            Frames { out: out.clone(), epoch: job.epoch, cancelled: Arc::clone(cancelled) };
-        let sink = Piece::new(frames, job.most_samples);
-        let sink = match engine.speak(text, &job.voice, job.speed, sink) {
-            Ok(sink) => sink,
-            Err(reason) => return Ended::Failed(reason),
-        };
-        match sink.end(text.len() as u32) {
-            Some(Ended::Done) if text.len() < job.text.len() => {
-                return Ended::More(text.len() as u32);
-            }
-            Some(ended) => return ended,
-            None => match half_of_first_word(text) {
-                Some(half) => text = half,
-                None => return Ended::Failed("a single character is longer than a piece".into()),
-            },
-        }
+    let frames = Frames { out: out.clone(), epoch: job.epoch, cancelled: Arc::clone(cancelled) };
+    let (most, skip) = (job.most_samples as usize, job.skip_samples as usize);
+    let sink = Piece::new(frames, Want { most, skip, cut_words: job.cut_words });
+    match engine.speak(&job.text, &job.voice, job.speed, sink) {
+        Ok(sink) => sink.end(job.text.len() as u32),
+        Err(reason) => Ended::Failed(reason),
     }
-}
-
-/// The first half of the first word, cut between characters; `None` when it has only one.
-fn half_of_first_word(text: &str) -> Option<&str> {
-    let begin = text.len() - text.trim_start().len();
-    let word = text[begin..].split_whitespace().next()?;
-    let half = word.chars().count() / 2;
-    let (at, _) = word.char_indices().nth(half).filter(|(at, _)| *at > 0)?;
-    Some(&text[..begin + at])
 }
 
 /// Sends frames of a job, unless it was cancelled.
@@ -121,7 +99,7 @@ pub struct Frames {
 }
 
 impl Outlet for Frames {
-    fn send(&mut self, samples: &[i16], spoken: u32) -> bool {
+    fn send(&mut self, samples: &[i16], spoken: Option<u32>) -> bool {
         let mut chunks = samples.chunks(limits::WORKER_FRAME_BYTES / 2).peekable();
         let mut pcm = Vec::new();
         while let Some(chunk) = chunks.next() {
@@ -131,7 +109,7 @@ impl Outlet for Frames {
             pcm.clear();
             pcm.extend(chunk.iter().flat_map(|sample| sample.to_le_bytes()));
             // Only the last frame of a word completes it.
-            let spoken = chunks.peek().is_none().then_some(spoken);
+            let spoken = spoken.filter(|_| chunks.peek().is_none());
             let frame = FromWorker::Audio { epoch: self.epoch, spoken, pcm: &pcm };
             if self.out.send(&frame).is_err() {
                 return false;
@@ -206,19 +184,5 @@ fn limit_self() {
     }
     if let Err(error) = rustix::process::nice(limits::WORKER_NICE) {
         eprintln!("evensong engine: the priority could not be lowered: {error}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::half_of_first_word;
-
-    #[test]
-    fn a_word_is_halved_between_characters() {
-        assert_eq!(half_of_first_word("abcdef ghi"), Some("abc"));
-        assert_eq!(half_of_first_word("  äöü x"), Some("  ä"));
-        assert_eq!(half_of_first_word("ab"), Some("a"));
-        assert_eq!(half_of_first_word("a b"), None);
-        assert_eq!(half_of_first_word("  "), None);
     }
 }

@@ -74,10 +74,11 @@ impl Voices {
             return Some(Voice { id: (*alias).into(), ..voice });
         }
         match name.split_once('+') {
-            None => self.plain(&name).cloned(),
+            None => self.plain(&name).or_else(|| self.of_language(&name)).cloned(),
             Some((base, variant)) => {
                 let variant = self.variants.iter().find(|v| v.eq_ignore_ascii_case(variant))?;
-                Some(self.plain(base)?.with_variant(variant))
+                let base = self.plain(base).or_else(|| self.of_language(base))?;
+                Some(base.with_variant(variant))
             }
         }
     }
@@ -105,6 +106,19 @@ impl Voices {
 
     fn plain(&self, id: &str) -> Option<&Voice> {
         self.all.iter().find(|voice| voice.id.eq_ignore_ascii_case(id))
+    }
+
+    /// A voice for a language that no id names alone: `fr` is `fr-fr`, and `zh` Mandarin.
+    fn of_language(&self, tag: &str) -> Option<&Voice> {
+        let tag = match tag {
+            "zh" | "zh-cn" | "zh-hans" => "cmn",
+            "no" => "nb",
+            other => other,
+        };
+        let speaks =
+            |voice: &&Voice| voice.language.split('-').next() == Some(tag) || voice.language == tag;
+        let default = self.all.get(self.default).filter(speaks);
+        default.or_else(|| self.all.iter().find(speaks)).filter(|_| !tag.is_empty())
     }
 
     fn has_variant(&self, variant: &str) -> bool {
@@ -166,6 +180,7 @@ mod tests {
 
     #[test]
     fn anything_else_leads_nowhere() {
+        assert_eq!(voices().find("en").map(|voice| voice.id).as_deref(), Some("en-gb"));
         for name in ["", "klingon", "de+nope", "+f2", "de+../../etc", "gmw/de", "de\0", "d e"] {
             assert_eq!(voices().find(name), None, "{name:?}");
         }

@@ -107,6 +107,8 @@ async fn a_worker_is_replaced_after_its_number_of_jobs() {
             speed: 1.0,
             seed: 0,
             most_samples: 96_000,
+            skip_samples: 0,
+            cut_words: false,
             ahead: evensong::speech::Ahead::Fixed(Duration::ZERO),
             owner: "test".into(),
         };

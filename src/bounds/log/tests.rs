@@ -20,6 +20,10 @@ mod plain {
         poll_fn(|cx| reader.poll_next(cx)).now_or_never()
     }
 
+    fn write(writer: &mut Writer, data: &[u8]) {
+        assert_eq!(writer.write(data).now_or_never(), Some(Ok(())));
+    }
+
     fn all(reader: &mut Reader) -> Vec<u8> {
         let mut got = Vec::new();
         while let Some(Some(Ok(bytes))) = read(reader) {
@@ -32,12 +36,12 @@ mod plain {
     fn early_and_late_readers_get_everything_and_a_stalled_one_delays_nobody() {
         let (mut writer, stalled, budget) = log_of(6);
         let mut early = writer.door().enter().expect("it is read");
-        writer.write(b"abc").expect("room");
+        write(&mut writer, b"abc");
         assert_eq!(all(&mut early), b"abc");
-        writer.write(b"def").expect("room");
+        write(&mut writer, b"def");
         let mut late = writer.door().enter().expect("it is read");
         let door = writer.door();
-        assert_eq!(writer.finish().concat(), b"abcdef");
+        assert_eq!(writer.finish().expect("whole").concat(), b"abcdef");
         assert_eq!((all(&mut early), all(&mut late)), (b"def".to_vec(), b"abcdef".to_vec()));
         assert_eq!(read(&mut late), Some(None));
         assert_eq!(budget.state().held, 6);
@@ -49,30 +53,42 @@ mod plain {
     #[test]
     fn the_last_reader_ends_it() {
         let (mut writer, reader, budget) = log_of(6);
-        writer.write(b"abc").expect("room");
+        write(&mut writer, b"abc");
         let other = writer.door().enter().expect("it is read");
         drop(reader);
         assert_eq!(writer.closed().now_or_never(), None);
         drop(other);
         assert_eq!(writer.closed().now_or_never(), Some(()));
-        assert_eq!(writer.write(b"d"), Err(Closed));
+        assert_eq!(writer.write(b"d").now_or_never(), Some(Err(Closed)));
         assert_eq!(budget.state().held, 0);
         assert!(writer.door().enter().is_none());
     }
 
     #[test]
-    fn it_never_holds_more_than_was_reserved() {
-        let (mut writer, _reader, budget) = log_of(4);
-        writer.write(b"abc").expect("room");
-        assert_eq!(writer.room_now(), 1);
-        assert_eq!(writer.write(b"de"), Err(Closed));
+    fn a_full_log_is_a_pipe_at_the_pace_of_its_slowest_reader() {
+        let (mut writer, mut slow, budget) = log_of(4);
+        let mut quick = writer.door().enter().expect("it is read");
+        let door = writer.door();
+        write(&mut writer, b"abc");
+        assert_eq!(all(&mut quick), b"abc");
+        assert_eq!(writer.write(b"de").now_or_never(), None, "it never holds more than reserved");
+        assert!(door.enter().is_none(), "it is no longer whole");
         assert_eq!(budget.state().held, 3);
+        assert_eq!(all(&mut slow), b"abc");
+        assert_eq!((budget.state().held, writer.room_now()), (0, 4));
+        write(&mut writer, b"def");
+        assert_eq!(writer.room(4).now_or_never(), None);
+        assert_eq!(all(&mut quick), b"def");
+        drop(slow);
+        assert_eq!(writer.room(4).now_or_never(), Some(Ok(())));
+        assert_eq!(writer.finish(), None, "what is left is not the whole");
+        assert_eq!(read(&mut quick), Some(None));
     }
 
     #[test]
     fn a_writer_that_fails_says_so_to_everybody_and_nobody_joins_it() {
         let (mut writer, mut reader, _budget) = log_of(4);
-        writer.write(b"a").expect("room");
+        write(&mut writer, b"a");
         let door = writer.door();
         writer.fail("the engine died");
         assert_eq!(all(&mut reader), b"a");
@@ -91,7 +107,7 @@ mod interleaved {
         loom::model(|| {
             let (mut writer, mut reader, budget) = log_of(1);
             let producer = loom::thread::spawn(move || {
-                writer.write(b"a").expect("the reader stays");
+                block_on(writer.write(b"a")).expect("the reader stays");
                 writer.finish();
             });
             let first = block_on(poll_fn(|cx| reader.poll_next(cx)));
@@ -114,6 +130,24 @@ mod interleaved {
             leaver.join().expect("no panic");
             producer.join().expect("the writer was told");
             assert_eq!((budget.state().reserved, budget.state().held), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_a_full_log_is_woken_by_its_reader() {
+        loom::model(|| {
+            let (mut writer, mut reader, _budget) = log_of(1);
+            let producer = loom::thread::spawn(move || {
+                block_on(writer.write(b"a")).expect("the reader stays");
+                block_on(writer.write(b"b")).expect("the reader stays");
+                writer.finish();
+            });
+            let mut got = Vec::new();
+            while let Some(bytes) = block_on(poll_fn(|cx| reader.poll_next(cx))) {
+                got.extend_from_slice(&bytes.expect("finished well"));
+            }
+            assert_eq!(got, b"ab");
+            producer.join().expect("no panic");
         });
     }
 }

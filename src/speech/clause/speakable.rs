@@ -31,6 +31,10 @@ fn visible(text: &str) -> String {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         match c {
+            // A number in groups stays one: a cut never goes through such a space.
+            '\u{a0}' | '\u{202f}' if is_between_digits(&out, &chars, space) => out.push('\u{a0}'),
+            // A row of dashes says nothing, and some of espeak's voices crash of it.
+            '-' if out.ends_with("--") && !space => {}
             _ if c.is_whitespace() => {
                 space = true;
                 lines += usize::from(
@@ -63,6 +67,16 @@ fn visible(text: &str) -> String {
         }
     }
     out
+}
+
+fn is_between_digits(
+    out: &str,
+    rest: &std::iter::Peekable<std::str::CharIndices<'_>>,
+    space: bool,
+) -> bool {
+    let next = rest.clone().peek().map(|&(_, next)| next);
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    !space && digit(out.chars().next_back()) && digit(next)
 }
 
 fn break_endless_words(text: &str) -> String {

@@ -115,6 +115,8 @@ fn only_what_can_be_said_is_left() {
         ("1️⃣ of 5 % & 3 € at 20 °C", "1 of 5 % & 3 € at 20 °C"),
         ("می‌خواهم क्‍ष a‍b ‍c", "می‌خواهم क्‍ष ab c"),
         ("12345678901234", "1234 5678 9012 34"),
+        ("1\u{202f}234\u{a0}567 €\u{a0}!", "1\u{a0}234\u{a0}567 € !"),
+        ("a ---- b -- c", "a -- b -- c"),
         ("123456789012", "123456789012"),
         ("🙂 — ... \u{feff}!", ""),
     ] {
@@ -182,7 +184,8 @@ proptest! {
     #[test]
     fn ordinary_text_is_left_as_it_is(words in prop::collection::vec("[!-~]{1,12}", 1..40)) {
         let text = words.join(" ");
-        prop_assume!(text.chars().any(is_said));
+        // Rows of dashes are shortened, since engines crash of them.
+        prop_assume!(text.chars().any(is_said) && !text.contains("---"));
         prop_assert_eq!(speakable(&text), text);
     }
 }

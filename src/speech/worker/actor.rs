@@ -191,6 +191,8 @@ impl Process {
             speed: job.speed,
             seed: job.seed,
             most_samples: job.most_samples,
+            skip_samples: job.skip_samples,
+            cut_words: job.cut_words,
         })
     }
 

@@ -139,6 +139,7 @@ mod tests {
     use crate::ledger::{Kind, Ledger};
     use crate::speech::Ahead;
     use futures_util::FutureExt;
+    use std::time::Instant;
 
     fn job(ledger: &Ledger, owner: &str, ahead: Duration) -> (Waiting, mpsc::Receiver<Said>) {
         let (said, hear) = mpsc::channel(1);
@@ -148,6 +149,8 @@ mod tests {
             speed: 1.0,
             seed: 0,
             most_samples: 1,
+            skip_samples: 0,
+            cut_words: false,
             ahead: Ahead::Fixed(ahead),
             owner: owner.into(),
         };
@@ -184,8 +187,11 @@ mod tests {
             let stake = Stake::unlisted(budget.reserve(100).expect("fits"));
             let (mut writer, mut reader) = ring::pipe(50, 2, stake);
             assert_eq!(writer.write(&[0; 50]).now_or_never(), Some(Ok(())));
-            let ahead = Ahead::Live { made: Duration::from_secs(4), gauge: writer.gauge() };
-            assert_eq!(ahead.now(), Duration::from_secs(4));
+            let made = Duration::from_secs(4);
+            // It began so long ago that all of it was heard, if it was taken.
+            let since = Instant::now().checked_sub(made).expect("a machine that is up for long");
+            let ahead = Ahead::Live { made, since, gauge: writer.gauge() };
+            assert_eq!(ahead.now(), made);
             if taken {
                 drop(reader.next().now_or_never());
             }

@@ -33,6 +33,10 @@ pub struct JobMessage {
     pub seed: u64,
     /// At the engine's rate.
     pub most_samples: u32,
+    /// Samples at the beginning that were sent before.
+    pub skip_samples: u32,
+    /// Whether a first word that does not fit is sent in part.
+    pub cut_words: bool,
 }
 
 /// From the worker.
