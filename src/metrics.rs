@@ -128,7 +128,7 @@ pub struct Metrics {
     pub budget_bytes: Family<BudgetLabel, Gauge>,
 }
 
-/// A histogram with [`QUICK_SECONDS`] as buckets.
+/// A histogram with `QUICK_SECONDS` as buckets.
 #[derive(Clone, Debug)]
 pub struct Quick(Histogram);
 
@@ -145,7 +145,7 @@ impl Quick {
     }
 }
 
-/// Histograms with [`QUICK_SECONDS`] as buckets, by label.
+/// Histograms with `QUICK_SECONDS` as buckets, by label.
 #[derive(Clone, Debug)]
 pub struct QuickBy<L: Clone + std::hash::Hash + Eq>(Family<L, Histogram>);
 
