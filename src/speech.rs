@@ -10,6 +10,7 @@ mod phrases;
 mod piece;
 pub mod process;
 pub mod resample;
+pub mod stretch;
 mod tone;
 mod utterance;
 pub mod voices;

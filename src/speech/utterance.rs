@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::encode::{Encoder, Format};
 use super::output::Output;
 use super::resample::Resampler;
+use super::stretch::Stretcher;
 use super::{Ended, Engine, Job, Said, Spoken, clause};
 use crate::bounds::ring::Closed;
 use crate::limits::{self, SPEECH_HZ};
@@ -26,8 +27,9 @@ const STEP_SAMPLES: usize = 1024;
 const RETRIES: u32 = 1;
 /// Words of one text that may be left out because workers die of them.
 const PASSED_OVER_MOST: u32 = 3;
-/// Below this an engine does not get slower, and neither do the pauses (80 of 175 words a minute).
-const PAUSE_SPEED_LEAST: f32 = 0.457;
+/// Slower than this no engine is asked to speak (espeak's least is 80 of 175 words a minute); what is
+/// missing is stretched.
+const ENGINE_SPEED_LEAST: f32 = 0.457;
 
 /// What it takes to speak one stream.
 pub struct Speaker {
@@ -77,7 +79,8 @@ impl Speaker {
     /// Speaks the whole text into `writer`, or until its reader has left.
     pub async fn run(self, writer: Output) {
         let metrics = self.metrics.clone();
-        let audio = match Audio::new(self.hz, self.format) {
+        let factor = f64::from(ENGINE_SPEED_LEAST / self.speed).max(1.0);
+        let audio = match Audio::new(self.hz, factor, self.format) {
             Ok(audio) => audio,
             Err(error) => {
                 metrics.stream_ended(StreamEnd::Failed);
@@ -183,7 +186,7 @@ impl Stream {
         let job = Job {
             text: unfinished(text, &self.speaker.text[range.end..]),
             voice: self.speaker.voice.clone(),
-            speed: self.speaker.speed,
+            speed: self.speaker.speed.max(ENGINE_SPEED_LEAST),
             seed: 0,
             most_samples: self.audio.input_samples(most),
             skip_samples: self.audio.inside_word as u32,
@@ -226,7 +229,7 @@ impl Stream {
     }
 
     async fn pause(&mut self, after: &Range<usize>) -> Result<(), Halt> {
-        let speed = self.speaker.speed.max(PAUSE_SPEED_LEAST);
+        let speed = self.speaker.speed.max(ENGINE_SPEED_LEAST);
         let pause = pause_after(&self.speaker.text, after).div_f32(speed);
         let mut left = duration_samples(pause, self.speaker.hz);
         while left > 0 {
@@ -266,10 +269,13 @@ impl Stream {
 
 /// Resampling and encoding, with buffers that are used again.
 struct Audio {
+    stretcher: Stretcher,
+    factor: f64,
     resampler: Resampler,
     encoder: Encoder,
     hz: u32,
     input: Vec<i16>,
+    stretched: Vec<i16>,
     output: Vec<i16>,
     bytes: Vec<u8>,
     /// Samples made so far, at 24 kHz.
@@ -280,12 +286,16 @@ struct Audio {
 }
 
 impl Audio {
-    fn new(hz: u32, format: Format) -> Result<Self, String> {
+    /// `factor` is by how much what comes in is made longer.
+    fn new(hz: u32, factor: f64, format: Format) -> Result<Self, String> {
         Ok(Self {
+            stretcher: Stretcher::new(hz, factor),
+            factor,
             resampler: Resampler::new(hz, SPEECH_HZ).map_err(|error| error.to_string())?,
             encoder: Encoder::new(format).map_err(|error| error.to_string())?,
             hz,
             input: Vec::new(),
+            stretched: Vec::new(),
             output: Vec::new(),
             bytes: Vec::new(),
             made: 0,
@@ -307,7 +317,11 @@ impl Audio {
     }
 
     fn finish(&mut self) {
+        self.input.clear();
+        self.stretched.clear();
         self.output.clear();
+        self.stretcher.finish(&mut self.stretched);
+        self.resampler.push(&self.stretched, &mut self.output);
         self.resampler.finish(&mut self.output);
         self.made += self.output.len() as u64;
         self.encoder.encode(&self.output, &mut self.bytes);
@@ -315,8 +329,10 @@ impl Audio {
     }
 
     fn encode(&mut self) {
+        self.stretched.clear();
         self.output.clear();
-        self.resampler.push(&self.input, &mut self.output);
+        self.stretcher.push(&self.input, &mut self.stretched);
+        self.resampler.push(&self.stretched, &mut self.output);
         self.made += self.output.len() as u64;
         self.encoder.encode(&self.output, &mut self.bytes);
     }
@@ -333,8 +349,13 @@ impl Audio {
 
     /// Input samples that surely become no more than `output` samples.
     fn input_samples(&self, output: usize) -> u32 {
-        let exact = output as u64 * u64::from(self.hz) / u64::from(SPEECH_HZ);
-        u32::try_from(exact).unwrap_or(u32::MAX)
+        let stretched = output as u64 * u64::from(self.hz) / u64::from(SPEECH_HZ);
+        // What a stretcher still holds of the piece before comes with this one.
+        let (mut input, held) = (stretched as usize, self.stretcher.most_out(0));
+        if self.factor > 1.0 {
+            input = (input.saturating_sub(held) as f64 / self.factor) as usize;
+        }
+        u32::try_from(input).unwrap_or(u32::MAX)
     }
 }
 
@@ -395,7 +416,7 @@ mod tests {
 
     #[test]
     fn samples_of_an_unfinished_word_are_counted_until_it_is_complete() {
-        let mut audio = Audio::new(SPEECH_HZ, Format::Pcm).expect("the same rate");
+        let mut audio = Audio::new(SPEECH_HZ, 1.0, Format::Pcm).expect("the same rate");
         audio.push(&[0; 200], true);
         assert_eq!(audio.inside_word, 0);
         audio.push(&[0; 100], false);
