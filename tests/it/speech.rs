@@ -39,7 +39,7 @@ async fn equal_short_requests_are_made_once_and_kept() {
     let body = json!({"input": "Good evening.", "response_format": "pcm"});
     let request = post("/v1/audio/speech", body.to_string().as_bytes());
     let mut clients = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..200 {
         let mut client = crate::http::Client::connect_narrow(server.server.listen[0]).await;
         client.send(&request).await;
         clients.push(client);
