@@ -40,9 +40,6 @@ pub const HYPER_BUFFER_BYTES: usize = 16 * KIB;
 /// The server's side of a client socket in the kernel: 64 KiB asked for, doubled by the kernel,
 /// and a little for what came in.
 pub const KERNEL_SOCKET_BYTES: usize = 160 * KIB;
-/// What a speech stream reserves before it is admitted.
-pub const PCM_STREAM_BYTES: usize =
-    PCM_RING_PAGES * PAGE_BYTES + SPEECH_SCRATCH_BYTES + KERNEL_SOCKET_BYTES;
 /// What each reader of a shared or kept phrase reserves: what its socket holds in the kernel.
 pub const LISTENER_BYTES: usize = KERNEL_SOCKET_BYTES;
 /// Events carry base64: an event and what it is made of.
@@ -181,7 +178,7 @@ pub const LEDGER_ITEMS_SHOWN: usize = 1000;
 pub const LEDGER_SHARDS: usize = 16;
 
 const _: () = {
-    assert!(PCM_STREAM_BYTES + SSE_SCRATCH_BYTES <= STREAM_MOST_BYTES);
+    // That each format's stream keeps within STREAM_MOST_BYTES is asserted where its plan is made.
     // A whole piece must fit the ring, or a job could never be started.
     assert!(
         PIECE_MOST.as_secs() as usize * SPEECH_HZ as usize * 2 <= (PCM_RING_PAGES - 1) * PAGE_BYTES

@@ -4,6 +4,8 @@
 mod flac;
 mod mp3;
 mod opus;
+#[cfg(test)]
+mod signal;
 
 use crate::limits::{self, SPEECH_HZ};
 use flac::Flac;

@@ -117,22 +117,11 @@ fn lame() -> Result<Encoder, EncodeError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::signal::{self, level_db, snr_db};
     use super::*;
 
-    /// A voiced sound of 140 Hz with its overtones, in syllables, and a little noise.
     fn speech(samples: usize) -> Vec<i16> {
-        let mut noise = 1u32;
-        (0..samples)
-            .map(|at| {
-                let t = at as f64 / f64::from(SPEECH_HZ);
-                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let hiss = f64::from(noise >> 16) / 65_536.0 - 0.5;
-                let tone = |n: u32| (t * 140.0 * f64::from(n) * std::f64::consts::TAU).sin();
-                let voiced: f64 = (1..12).map(|n| tone(n) / f64::from(n)).sum();
-                let syllable = (t * 4.0 * std::f64::consts::PI).sin().abs();
-                ((voiced * 6000.0 + hiss * 300.0) * syllable) as i16
-            })
-            .collect()
+        signal::speech(samples, 300.0)
     }
 
     fn encoded(samples: &[i16], chunk: usize) -> Vec<u8> {
@@ -165,16 +154,6 @@ mod tests {
             }
         }
         all
-    }
-
-    fn level_db(samples: &[i16]) -> f64 {
-        let power: f64 = samples.iter().map(|s| f64::from(*s).powi(2)).sum();
-        10.0 * (power / samples.len() as f64 + 1e-9).log10()
-    }
-
-    fn snr_db(clean: &[i16], heard: &[i16]) -> f64 {
-        let rest: Vec<i16> = clean.iter().zip(heard).map(|(a, b)| a.saturating_sub(*b)).collect();
-        level_db(clean) - level_db(&rest)
     }
 
     #[test]

@@ -225,20 +225,13 @@ mod tests {
         opus_decode, opus_decoder_create, opus_decoder_destroy, opus_packet_get_nb_samples,
     };
 
+    use super::super::signal::{self, level_db, snr_db};
     use super::*;
 
     const PRE_SKIP: usize = 312;
 
-    /// A voiced sound of 140 Hz with its overtones, in syllables.
     fn speech(samples: usize) -> Vec<i16> {
-        (0..samples)
-            .map(|at| {
-                let t = at as f64 / f64::from(SPEECH_HZ);
-                let tone = |n: u32| (t * 140.0 * f64::from(n) * std::f64::consts::TAU).sin();
-                let voiced: f64 = (1..12).map(|n| tone(n) / f64::from(n)).sum();
-                (voiced * 6000.0 * (t * 4.0 * std::f64::consts::PI).sin().abs()) as i16
-            })
-            .collect()
+        signal::speech(samples, 0.0)
     }
 
     fn encoded(samples: &[i16], chunk: usize) -> Vec<u8> {
@@ -311,16 +304,6 @@ mod tests {
         heard.truncate((end / 2) as usize);
         heard.drain(..heard.len().min(PRE_SKIP / 2));
         heard
-    }
-
-    fn level_db(samples: &[i16]) -> f64 {
-        let power: f64 = samples.iter().map(|s| f64::from(*s).powi(2)).sum();
-        10.0 * (power / samples.len() as f64 + 1e-9).log10()
-    }
-
-    fn snr_db(clean: &[i16], heard: &[i16]) -> f64 {
-        let rest: Vec<i16> = clean.iter().zip(heard).map(|(a, b)| a.saturating_sub(*b)).collect();
-        level_db(clean) - level_db(&rest)
     }
 
     #[test]
