@@ -4,6 +4,7 @@
 
 pub mod clause;
 pub mod encode;
+mod engine;
 mod espeak;
 mod output;
 mod phrases;
@@ -18,11 +19,7 @@ pub mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use std::time::Duration;
 
 use crate::bounds::{Budget, Departure, Stake, log, ring};
 use crate::ledger::{Kind, Ledger};
@@ -30,122 +27,10 @@ use crate::limits;
 use crate::metrics::{Metrics, Refusal};
 use crate::tasks::Spawner;
 use encode::Format;
+pub use engine::{Ahead, Ended, Engine, Health, Job, Said};
 use output::{Output, Reader};
 use phrases::{Found, Key, Phrases};
-use voices::{Voice, Voices};
-
-/// What an engine is asked to speak: one piece of at most `most_samples`.
-#[derive(Clone)]
-pub struct Job {
-    /// The text of the piece, never empty.
-    pub text: String,
-    /// The engine's own name of the voice.
-    pub voice: String,
-    /// 1.0 is the voice's natural speed.
-    pub speed: f32,
-    /// Engines that draw random numbers draw them from this.
-    pub seed: u64,
-    /// Samples after which the engine stops at the last word that fits, at its own rate.
-    pub most_samples: u32,
-    /// Samples at the beginning that were delivered before: of a word that is longer than a piece, or
-    /// whose worker died in the middle of it.
-    pub skip_samples: u32,
-    /// Whether a first word that does not fit is spoken in part; else it is left for more room.
-    pub cut_words: bool,
-    /// The audio that the stream which asks still has; the one with the least goes first.
-    pub ahead: Ahead,
-    /// Who asks, for the ledger.
-    pub owner: Arc<str>,
-}
-
-/// How much audio a stream has that its reader has not taken. It is asked for when a worker is free,
-/// not when the job was queued: a reader that stalls needs nothing, however long its job has waited.
-#[derive(Clone)]
-pub enum Ahead {
-    /// Always this much; a stream without a ring.
-    Fixed(Duration),
-    /// So much was made since the first of it; the gauge tells which part waits in the ring. What has
-    /// left the ring is still ahead of a listener as long as it takes to be heard: sockets hold
-    /// half a minute of a small format.
-    Live {
-        /// All that was made so far.
-        made: Duration,
-        /// When the first of it was.
-        since: Instant,
-        /// Of the stream's ring.
-        gauge: ring::Gauge,
-    },
-}
-
-impl Ahead {
-    /// At this moment; a stream that is over needs nothing.
-    pub fn now(&self) -> Duration {
-        let (made, since, gauge) = match self {
-            Ahead::Fixed(ahead) => return *ahead,
-            Ahead::Live { made, since, gauge } => (*made, since, gauge),
-        };
-        let in_ring = match gauge.progress() {
-            None => return Duration::MAX,
-            Some((0, _)) => Duration::ZERO,
-            Some((written, taken)) => made.mul_f64((written - taken) as f64 / written as f64),
-        };
-        in_ring.max(made.saturating_sub(since.elapsed()))
-    }
-}
-
-/// What an engine says back. A channel that closes without [`Said::End`] is a crash.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Said {
-    /// Audio, and how much of the text it completes.
-    Audio {
-        /// s16 little-endian mono at the engine's rate.
-        pcm: Bytes,
-        /// Bytes of the job's text that are wholly spoken with this; `None` inside a word.
-        spoken: Option<u32>,
-    },
-    /// The piece is over.
-    End(Ended),
-}
-
-/// How a piece ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ended {
-    /// All of its text was spoken.
-    Done,
-    /// The limit came first; go on at this byte of the job's text.
-    More(u32),
-    /// The engine could not speak it.
-    Failed(String),
-}
-
-/// Whether an engine can speak.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It has not answered yet.
-    Starting,
-    /// It speaks, at this rate in Hz.
-    Ready(u32),
-    /// It cannot, and this is why, with what would help.
-    Unavailable(String),
-}
-
-/// Something that speaks. Dropping the receiver of [`Engine::speak`] cancels the job.
-pub trait Engine: Send + Sync + 'static {
-    /// Its name on the wire: `espeak`, `tone`, …
-    fn name(&self) -> &'static str;
-    /// Whether it can speak now.
-    fn health(&self) -> Health;
-    /// The voices that it has; empty until it is ready.
-    fn voices(&self) -> Arc<Voices>;
-    /// How long the job of a stream that has no audio yet would wait for its turn.
-    fn projected_wait(&self) -> Duration;
-    /// The worker processes that run now, for those who watch them; none for other engines.
-    fn process_ids(&self) -> Vec<u32> {
-        Vec::new()
-    }
-    /// Queues a job.
-    fn speak(&self, job: Job) -> mpsc::Receiver<Said>;
-}
+use voices::Voice;
 
 /// What a client asks for, its text already checked for length.
 #[derive(Clone, Debug)]
