@@ -1,31 +1,24 @@
-// Talks to the server: where it is, the key it may ask for, and what its errors mean.
+// Talks to the server: where it is, with which key, and what its errors mean.
 // Every address is taken from this file's own, so the page also works beneath a path of a proxy.
 
-const ROOT = new URL("../", import.meta.url);
-const KEY_NAME = "evensong.key";
+import { answered, secret } from "./key.js";
+import { wait } from "./words.js";
 
-let key = remembered();
+const ROOT = new URL("../", import.meta.url);
+/** Only what lies beneath asks for a key, so only there one is sent. */
+const KEYED = new URL("v1/", ROOT);
 
 /** The address of a path of this server. */
 export function at(path) {
     return new URL(path, ROOT);
 }
 
-/** Sets the key for this tab; an empty one takes it away. */
-export function useKey(value) {
-    key = value.trim();
-    try {
-        sessionStorage.setItem(KEY_NAME, key);
-    } catch {
-        // Storage is a convenience; without it the key lasts as long as the page.
-    }
-}
-
 /** What went wrong, as a sentence, with the field it belongs to and when to come again. */
 export class Failure extends Error {
-    constructor(message, { status = 0, param = null, retrySeconds = null } = {}) {
+    constructor(message, { status = 0, code = null, param = null, retrySeconds = null } = {}) {
         super(sentence(message));
         this.status = status;
+        this.code = code;
         this.param = param;
         this.retrySeconds = retrySeconds;
     }
@@ -34,6 +27,7 @@ export class Failure extends Error {
 /** Asks the server; anything but a good answer is thrown as a Failure. */
 export async function ask(path, options = {}) {
     const headers = new Headers(options.headers);
+    const key = keyFor(path);
     if (key) headers.set("authorization", `Bearer ${key}`);
     let response;
     try {
@@ -42,8 +36,19 @@ export async function ask(path, options = {}) {
         if (error.name === "AbortError") throw error;
         throw unreachable();
     }
-    if (!response.ok) throw await refused(response);
+    const newer = keyFor(path);
+    if (response.status === 401 && newer && newer !== key) {
+        // A key was given while this was under way.
+        response.body?.cancel();
+        return ask(path, options);
+    }
+    if (key) answered(key, response.status);
+    if (!response.ok) throw await refused(response, key !== "");
     return response;
+}
+
+function keyFor(path) {
+    return at(path).href.startsWith(KEYED.href) ? secret() : "";
 }
 
 /** The failure for a server that gave no answer at all. */
@@ -55,7 +60,7 @@ export function unreachable() {
 }
 
 /** Reads both shapes of errors: OpenAI's under /v1, RFC 9457's elsewhere. */
-async function refused(response) {
+async function refused(response, keyed) {
     let body = null;
     try {
         body = await response.json();
@@ -63,12 +68,27 @@ async function refused(response) {
         // A proxy in between answers in its own words; the status says enough.
     }
     const inner = body?.error ?? body ?? {};
+    const { status } = response;
+    const code = inner.code ?? null;
+    const retrySeconds = retryAfter(response, inner);
     const message = inner.message ?? inner.detail ?? inner.title;
-    return new Failure(message || `the server answered ${response.status}`, {
-        status: response.status,
+    const said = message || `the server answered ${status}`;
+    return new Failure(inWords(said, { status, code, keyed, retrySeconds }), {
+        status,
+        code,
         param: inner.param ?? null,
-        retrySeconds: retryAfter(response, inner),
+        retrySeconds,
     });
+}
+
+/** The server's words, but where a key is the matter: who reads them sees no request. */
+function inWords(message, { status, code, keyed, retrySeconds }) {
+    // A 401 may quote what was sent, so it is not repeated here.
+    if (status === 401) return keyed ? "the server refused this key" : "this server asks for a key";
+    if (code === "missing_scope") return `this key may not do this: ${message}`;
+    if (status !== 429) return message;
+    const when = retrySeconds > 0 ? `in ${wait(retrySeconds)}` : "later";
+    return `${sentence(message)} Try again ${when}.`;
 }
 
 /** Seconds until a retry is welcome, or null where none was offered. */
@@ -85,12 +105,4 @@ function sentence(message) {
     const text = String(message).trim();
     const first = text.charAt(0).toUpperCase() + text.slice(1);
     return /[.!?…)]$/.test(first) ? first : `${first}.`;
-}
-
-function remembered() {
-    try {
-        return sessionStorage.getItem(KEY_NAME) ?? "";
-    } catch {
-        return "";
-    }
 }

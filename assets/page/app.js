@@ -1,9 +1,9 @@
 // Wires the page: one utterance at a time, from the form to the ear. The state it shows is one of
 // idle, asking, speaking, blocked; all that lives during an utterance is given back at its end.
 
-import { useKey } from "./api.js";
 import { Composer } from "./composer.js";
 import { Facts } from "./facts.js";
+import { KeyPanel } from "./key-panel.js";
 import { Notice } from "./notice.js";
 import { Status } from "./status.js";
 import { Sun } from "./sun.js";
@@ -11,17 +11,19 @@ import { Utterance } from "./utterance.js";
 import { VoicePicker } from "./voice-picker.js";
 import { firstChoice, loadVoices } from "./voices.js";
 import { PREVIEW } from "./ways.js";
-import { seconds } from "./words.js";
+import { lower, seconds } from "./words.js";
 
 /** A stream that nobody hears is let go after this; the server would cut it at twice the time. */
 const UNHEARD_MS = 10_000;
+/** However long a server says that its list is not to be had. */
+const RELIST_MS_MOST = 3_600_000;
 
 /** What is said while the rest of a broken stream sounds. */
 const REST = "Playing what has arrived.";
 
 const byId = (id) => document.getElementById(id);
 const [form, state, stopButton, playButton] = ["composer", "state", "stop", "play"].map(byId);
-const [download, voiceButton, keyForm] = ["download", "voice", "key-form"].map(byId);
+const [download, voiceButton] = ["download", "voice"].map(byId);
 
 const facts = new Facts();
 const sun = new Sun(byId("sun"));
@@ -31,6 +33,28 @@ const picker = new VoicePicker({
     chosen: choose,
     preview: (voice) => preview(voice),
     closed: () => now?.isPreview && stop("Stopped."),
+});
+
+/** Why the server's list of voices is not there, and when it is asked for again. */
+let unlisted = null;
+let relisting = null;
+/** What a person wanted when a key was asked for. */
+let wanted = null;
+const panel = new KeyPanel({
+    given() {
+        // One request with a new key, not two: a refused one counts against its sender.
+        const act = wanted ?? voices;
+        wanted = null;
+        act();
+    },
+    taken() {
+        if (!now) show("idle", "The key is in use.");
+        if (unlisted) voices();
+    },
+    changed: (held, why) => {
+        composer.keyed = held;
+        if (why === "forgotten" && !now) show("idle", "The key is forgotten.");
+    },
 });
 
 /** What is being spoken: {utterance, isPreview, blocked, unheard}; null when all is still. */
@@ -60,6 +84,7 @@ function preview(voice) {
 
 function begin(request, chosen, isPreview = false) {
     stop("");
+    panel.clear();
     facts.clear();
     heard = null;
     download.hidden = true;
@@ -89,7 +114,7 @@ function events() {
         cut: (failure) => cut(failure),
         ended: () => end(now.cut ?? "Spoken."),
         failed(failure) {
-            end("It did not work.");
+            end(failure.status === 401 ? failure.message : "It did not work.");
             complain(failure);
         },
     };
@@ -123,12 +148,11 @@ function cut(failure) {
 }
 
 function complain(failure) {
-    if (picker.open) return picker.say(failure.message);
-    if (failure.status === 401) {
-        keyForm.hidden = false;
-        byId("key").focus();
-    }
-    notice.show(failure);
+    if (picker.open && failure.status !== 401) return picker.say(failure.message);
+    if (!panel.concerns(failure)) return notice.show(failure);
+    picker.close();
+    wanted = again;
+    panel.ask(failure, { focus: true });
 }
 
 function stop(message) {
@@ -162,10 +186,6 @@ function show(name, message) {
     if (name === "blocked") playButton.hidden = false;
 }
 
-function lower(message) {
-    return message.charAt(0).toLowerCase() + message.slice(1);
-}
-
 function choose(voice) {
     composer.voice = voice;
     notice.clearField("voice");
@@ -176,12 +196,22 @@ function choose(voice) {
 }
 
 async function voices() {
-    const { voices: all, notice: why } = await loadVoices();
+    clearTimeout(relisting);
+    unlisted = null;
+    const { voices: all, notice: why, failure } = await loadVoices(composer.rememberedVoice);
     const chosen = firstChoice(all, composer.rememberedVoice);
     picker.fill(all, chosen);
     choose(chosen);
     byId("voices-notice").textContent = why ?? "";
     byId("voices-notice").hidden = why === null;
+    unlisted = failure;
+    // Without the list there is still speech, for which a key may have another scope.
+    if (!failure || failure.status === 403) return;
+    if (failure.status === 401 && !now) show("idle", failure.message);
+    if (panel.concerns(failure)) panel.ask(failure, { focus: false });
+    if (failure.status === 429 && failure.retrySeconds > 0) {
+        relisting = setTimeout(voices, Math.min(failure.retrySeconds * 1000, RELIST_MS_MOST));
+    }
 }
 
 function listen() {
@@ -200,13 +230,6 @@ function listen() {
     download.addEventListener("click", () => heard?.save());
     voiceButton.addEventListener("click", () => picker.show());
     byId("voice-hear").addEventListener("click", () => preview(picker.chosen));
-    keyForm.addEventListener("submit", (event) => {
-        event.preventDefault();
-        useKey(byId("key").value);
-        keyForm.hidden = true;
-        voices();
-        again();
-    });
     document.addEventListener("keydown", (event) => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
             event.preventDefault();

@@ -49,6 +49,7 @@ export class Composer {
     #settings = settings();
     #on;
     #voice = null;
+    #keyed = false;
 
     constructor(on) {
         this.#on = on;
@@ -78,6 +79,12 @@ export class Composer {
     set voice(voice) {
         this.#voice = voice;
         this.#changed();
+    }
+
+    /** Whether a key is sent; the line for a terminal then says where it goes. */
+    set keyed(keyed) {
+        this.#keyed = keyed;
+        this.#curl.textContent = curl(this.body, keyed);
     }
 
     /** How the chosen format is played here. */
@@ -150,7 +157,7 @@ export class Composer {
         this.#speed.setAttribute("aria-valuetext", `${speed} times`);
         const { note } = this.way;
         if (this.#way.textContent !== note) this.#way.textContent = note;
-        this.#curl.textContent = curl(this.body);
+        this.#curl.textContent = curl(this.body, this.#keyed);
         this.#settings = { voice: this.#voice?.id ?? this.#settings.voice, speed, format: this.#format };
         try {
             localStorage.setItem(SETTINGS_NAME, JSON.stringify(this.#settings));
@@ -161,11 +168,12 @@ export class Composer {
     }
 }
 
-/** The same request for a terminal, quoted for a shell. */
-function curl(body) {
+/** The same request for a terminal, quoted for a shell; the key itself is never part of it. */
+function curl(body, keyed) {
     const json = JSON.stringify(body).replaceAll("'", "'\\''");
     const ending = body.response_format;
-    return `curl ${at("v1/audio/speech")} -H 'content-type: application/json' \\\n  -d '${json}' \\\n  -o evensong.${ending}`;
+    const key = keyed ? `-H "authorization: Bearer $EVENSONG_KEY" \\\n  ` : "";
+    return `curl ${at("v1/audio/speech")} ${key}-H 'content-type: application/json' \\\n  -d '${json}' \\\n  -o evensong.${ending}`;
 }
 
 function settings() {

@@ -1,6 +1,8 @@
 // Says what went wrong: at the field it belongs to, or in one place for the whole page, with a
 // button that tries again as soon as the server has said that it may.
 
+import { Countdown } from "./countdown.js";
+
 /** The fields a server's `param` may name, and where their errors stand. */
 const FIELDS = {
     input: ["text", "text-error"],
@@ -14,17 +16,17 @@ export class Notice {
     #box = document.getElementById("notice");
     #words = document.getElementById("notice-text");
     #retry = document.getElementById("retry");
-    #timer = null;
+    #countdown = new Countdown(this.#retry, "Try again");
 
     constructor(retry) {
         this.#retry.addEventListener("click", () => {
-            if (this.#retry.getAttribute("aria-disabled") !== "true") retry();
+            if (!this.#countdown.waiting) retry();
         });
     }
 
     /** Nothing is wrong any more. */
     clear() {
-        clearInterval(this.#timer);
+        this.#countdown.stop();
         this.#box.hidden = true;
         this.#words.textContent = "";
         for (const param of Object.keys(FIELDS)) this.clearField(param);
@@ -54,25 +56,10 @@ export class Notice {
     }
 
     #atPage(message, retrySeconds) {
-        clearInterval(this.#timer);
         this.#words.textContent = message;
         this.#box.hidden = false;
         this.#retry.hidden = retrySeconds === null;
-        if (retrySeconds !== null) this.#countDown(retrySeconds);
-    }
-
-    /** The button counts; it is not hidden meanwhile, so that nobody has to hunt for it. */
-    #countDown(seconds) {
-        const until = performance.now() + seconds * 1000;
-        const tick = () => {
-            const left = Math.ceil((until - performance.now()) / 1000);
-            const wait = left > 0;
-            this.#retry.setAttribute("aria-disabled", String(wait));
-            this.#retry.textContent = wait ? `Try again in ${left} s` : "Try again";
-            if (!wait) clearInterval(this.#timer);
-        };
-        this.#timer = setInterval(tick, 250);
-        tick();
+        this.#countdown.start(retrySeconds ?? 0);
     }
 }
 

@@ -50,6 +50,11 @@ export class VoicePicker {
         if (!matchMedia("(pointer: coarse)").matches) this.#search.focus();
     }
 
+    /** Takes the dialog away. */
+    close() {
+        this.#dialog.close();
+    }
+
     /** Says something inside the dialog, since what lies behind it is out of reach. */
     say(message) {
         this.#found.textContent = message;

@@ -2,6 +2,7 @@
 // Without the server's list the page still speaks, with the names that every server here knows.
 
 import { at, ask } from "./api.js";
+import { lower } from "./words.js";
 
 /** OpenAI's names, which are aliases on every Evensong. */
 const KNOWN = [
@@ -13,18 +14,23 @@ const LIST_MS = 5_000;
 
 const LANGUAGES = new Intl.DisplayNames("en", { type: "language", fallback: "none" });
 
-/** {voices, notice}: the server's list, or the plain one with a notice that says why. */
-export async function loadVoices() {
+/**
+ * {voices, notice, failure}: the server's list, or a plain one with a notice that says why. The plain
+ * one has the remembered voice too: it is on the list that is to come.
+ */
+export async function loadVoices(remembered) {
     try {
         const response = await ask("v1/audio/voices", { signal: AbortSignal.timeout(LIST_MS) });
         const { voices } = await response.json();
         const good = voices.filter((voice) => typeof voice?.id === "string").map(complete);
         if (good.length === 0) throw new Error("it is empty");
-        return { voices: good, notice: null };
+        return { voices: good, notice: null, failure: null };
     } catch (error) {
-        const why = error.message.replace(/^\w/, (c) => c.toLowerCase()).replace(/\.$/, "");
+        const why = lower(error.message).replace(/\.$/, "");
+        const names = remembered && !KNOWN.includes(remembered) ? [...KNOWN, remembered] : KNOWN;
         return {
-            voices: KNOWN.map((id) => complete({ id })),
+            failure: error,
+            voices: names.map((id) => complete({ id })),
             notice: `The server's list of voices is not to be had (${why}). These names always work.`,
         };
     }

@@ -46,6 +46,17 @@ export function age(number) {
     return number < 86400 ? `${Math.floor(number / 3600)} h` : `${Math.floor(number / 86400)} d`;
 }
 
+/** 12 s, 5 min, 3 h: how long to wait; never too short. */
+export function wait(number) {
+    if (number < 120) return `${Math.ceil(number)} s`;
+    return number < 7200 ? `${Math.ceil(number / 60)} min` : `${Math.ceil(number / 3600)} h`;
+}
+
+/** A sentence as it begins within another one. */
+export function lower(sentence) {
+    return sentence.charAt(0).toLowerCase() + sentence.slice(1);
+}
+
 /** Characters as the server counts them: Unicode scalar values, not UTF-16 units. */
 export function characters(text) {
     let number = 0;
