@@ -2,6 +2,8 @@
 //! beyond a reservation made before it was admitted, and all of it is back when the client has gone.
 
 pub mod budget;
+pub mod lease;
+pub mod limiter;
 pub mod log;
 pub mod ring;
 mod stake;

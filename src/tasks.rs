@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod child;
+mod cleanup;
 mod signals;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::ledger::{Kind, Ledger};
 
 pub use child::Child;
+pub use cleanup::Cleanup;
 pub use signals::{Signal, Signals};
 
 /// Owns tasks; they do not outlive it.

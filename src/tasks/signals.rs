@@ -1,23 +1,26 @@
-//! The signals that end the server. Invariant: they are listened to from before the first client is
+//! The signals that the server listens to. Invariant: they are listened to from before the first client is
 //! let in, so none is lost.
 
 use std::io;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// A signal that asks the server to leave.
+/// What somebody asks of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `SIGTERM`, from an init system or an orchestrator.
     Terminate,
     /// `SIGINT`, from a terminal.
     Interrupt,
+    /// `SIGHUP`: to read keys and certificates again.
+    Hangup,
 }
 
 /// Listens for as long as it lives.
 pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
+    hangup: Stream,
 }
 
 impl Signals {
@@ -25,7 +28,8 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let (terminate, interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt })
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self { terminate, interrupt, hangup })
     }
 
     /// The next signal.
@@ -34,6 +38,17 @@ impl Signals {
             biased;
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.hangup.recv() => Signal::Hangup,
+        }
+    }
+
+    /// The next signal that asks the server to leave.
+    pub async fn leave(&mut self) -> Signal {
+        loop {
+            match self.next().await {
+                Signal::Hangup => {}
+                signal => return signal,
+            }
         }
     }
 }

@@ -1,0 +1,57 @@
+//! `POST /api/tickets`: a word that stands for a key, once and for half a minute, where a browser
+//! cannot send headers (a WebSocket, an element's `src`). Invariant: a ticket opens what its key
+//! opens and nothing more.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use http::header;
+use serde_json::json;
+
+use super::Principal;
+use crate::bounds::lease::{Full, Leases, Terms};
+use crate::http::error::{ApiError, Problem};
+use crate::http::{Peer, Services};
+use crate::limits::{TICKET_LASTS, TICKETS_A_PRINCIPAL, TICKETS_MOST};
+
+/// The tickets that are out. Clones share them.
+#[derive(Clone)]
+pub struct Tickets(Leases<Arc<Principal>>);
+
+impl Default for Tickets {
+    fn default() -> Self {
+        let (per_owner, most) = (TICKETS_A_PRINCIPAL, TICKETS_MOST);
+        Self(Leases::new(Terms { lasts: TICKET_LASTS, per_owner, most }))
+    }
+}
+
+impl Tickets {
+    /// A ticket for `principal`.
+    pub fn issue(&self, principal: Arc<Principal>) -> Result<String, Full> {
+        self.0.grant(Arc::clone(&principal.id), principal)
+    }
+
+    /// Whose `ticket` it is; it is used up by this.
+    pub fn redeem(&self, ticket: &str) -> Option<Arc<Principal>> {
+        self.0.take(ticket)
+    }
+
+    /// Forgets those that nobody used in time.
+    pub fn sweep(&self) {
+        self.0.sweep();
+    }
+}
+
+/// `POST /api/tickets`.
+pub async fn create(
+    State(services): State<Services>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Response, Problem> {
+    let ticket = services.auth.tickets().issue(peer.principal).map_err(|full| {
+        let whose = if full.by_owner { "this key has" } else { "there are" };
+        ApiError::rate_limited(&format!("{whose} too many unused tickets"), full.retry_after)
+    })?;
+    let body = json!({"ticket": ticket, "expires_in_seconds": TICKET_LASTS.as_secs()});
+    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response())
+}

@@ -1,0 +1,134 @@
+//! The socket as hyper sees it: first what was read to know the protocol, then the rest. Invariant:
+//! nothing reaches hyper that its guard has not seen, and what goes in and out is told to the vitals.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::{CALM_DOWN, Frames};
+use super::framing::Framing;
+use crate::http::vitals::Vitals;
+
+/// See the module.
+pub struct Socket<S> {
+    prefix: BytesMut,
+    stream: S,
+    vitals: Vitals,
+    guard: Guard,
+}
+
+/// What looks at the bytes that come in, by protocol.
+enum Guard {
+    One(Framing),
+    Two(Frames),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// `prefix` was read already, and looked at by nobody.
+    pub fn http1(mut prefix: BytesMut, stream: S, vitals: Vitals) -> Self {
+        let mut framing = Framing::default();
+        framing.check(&mut prefix);
+        Self { prefix, stream, vitals, guard: Guard::One(framing) }
+    }
+
+    /// `preface` is HTTP/2's.
+    pub fn http2(preface: BytesMut, stream: S, vitals: Vitals) -> Self {
+        vitals.owes(true);
+        Self { prefix: preface, stream, vitals, guard: Guard::Two(Frames::new()) }
+    }
+
+    /// Shows the guard what came in.
+    fn look(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) -> io::Result<()> {
+        match &mut self.guard {
+            Guard::One(framing) => {
+                if framing.check(bytes) {
+                    tracing::debug!("a request whose end is ambiguous");
+                }
+            }
+            Guard::Two(frames) => {
+                let fine = frames.check(bytes);
+                self.vitals.owes(frames.owes());
+                if !fine {
+                    self.vitals.flooded();
+                    // As far as the peer takes it; what hyper is in the middle of does not matter.
+                    let _ = Pin::new(&mut self.stream).poll_write(cx, &CALM_DOWN);
+                    let _ = Pin::new(&mut self.stream).poll_flush(cx);
+                    return Err(io::Error::other("a flood of frames"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, result: &Poll<io::Result<usize>>) {
+        match result {
+            Poll::Ready(Ok(count)) => {
+                self.vitals.sent(*count);
+                if let Guard::Two(frames) = &mut self.guard {
+                    frames.sent(*count);
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.vitals.write_waits(),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.prefix.has_remaining() {
+            let count = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix[..count]);
+            self.prefix.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.vitals.received();
+            self.look(&mut buf.filled_mut()[before..], cx)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.tell(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.tell(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
