@@ -2,6 +2,7 @@
 //! says to people to standard error; an error says what to do.
 
 mod check;
+mod keys;
 mod say;
 mod serve;
 mod voices;
@@ -38,13 +39,16 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let (name, sub) = matches.subcommand().unwrap_or(("serve", matches));
     let settings = settings(sub)?;
+    if name == "keys" {
+        return keys::run(&settings, sub);
+    }
     let config = settings.check()?;
     match name {
         "check" if sub.get_flag("health") => check::health(&config),
         "check" => check::print(&settings),
-        "say" => runtime()?.block_on(say::run(&config, sub)),
-        "voices" => runtime()?.block_on(voices::run(&config)),
-        _ => runtime()?.block_on(serve::run(&config, sub)),
+        "say" => block_on(say::run(&config, sub)),
+        "voices" => block_on(voices::run(&config)),
+        _ => block_on(serve::run(&config, sub)),
     }
 }
 
@@ -56,9 +60,13 @@ fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
     Ok(Settings::read(file.as_deref(), env, flag)?)
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// Runs `future`; what hangs in a thread when it has ended does not hold up the exit.
+fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the runtime could not be started")
+    let runtime = runtime.context("the runtime could not be started")?;
+    let ended = runtime.block_on(future);
+    runtime.shutdown_timeout(crate::limits::SHUTDOWN_RUNTIME);
+    ended
 }
 
 /// Text for people on a terminal, JSON for collectors; `EVENSONG_LOG` filters (`info`, `debug`, …).
@@ -117,7 +125,7 @@ pub fn command() -> Command {
         .about("A voice and TTS streaming service whose memory stays flat")
         .arg(announce.clone())
         .subcommand(Command::new("serve").about("Serve (the default)").arg(announce))
-        .subcommands([say, voices, check, engine])
+        .subcommands([say, voices, keys::command(), check, engine])
         .arg(
             Arg::new("config")
                 .long("config")

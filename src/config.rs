@@ -4,6 +4,8 @@
 //!
 //! File < environment < flags. [`KEYS`] is the one table from which all three take their names.
 
+mod cgroup;
+mod door;
 mod keys;
 
 use std::net::SocketAddr;
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::listen::DoorConfig;
 use crate::limits;
+pub use door::AccessConfig;
+use door::{LimitSettings, TlsSettings};
 pub use keys::{KEYS, Key, Kind};
 
 /// Everything that the program can be told.
@@ -25,14 +29,23 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Bytes that may be promised to clients.
     pub budget_bytes: u64,
-    /// Whether addresses beyond this machine may be bound without keys.
-    pub insecure: bool,
     /// Who speaks.
     pub speech: SpeechConfig,
     /// The public listeners.
     pub door: DoorConfig,
+    /// Who may come in, and how much.
+    pub access: AccessConfig,
+    /// How it leaves.
+    pub shutdown: ShutdownConfig,
+}
+
+/// How the server leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct ShutdownConfig {
     /// From the signal to the exit.
-    pub shutdown_deadline: Duration,
+    pub deadline: Duration,
+    /// The part of it in which the door is still open.
+    pub balancer: Duration,
 }
 
 /// The speech part.
@@ -92,6 +105,12 @@ pub struct Settings {
     admin: String,
     budget_bytes: u64,
     insecure: bool,
+    insecure_admin: bool,
+    keys_file: String,
+    allowed_origins: Vec<String>,
+    allowed_hosts: Vec<String>,
+    trusted_proxies: Vec<String>,
+    tls: TlsSettings,
     speech: SpeechSettings,
     limits: LimitSettings,
     shutdown: ShutdownSettings,
@@ -115,15 +134,9 @@ struct EspeakSettings {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct LimitSettings {
-    connections: usize,
-    slow_reader_seconds: f64,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 struct ShutdownSettings {
     deadline_seconds: f64,
+    balancer_seconds: f64,
 }
 
 impl Settings {
@@ -168,43 +181,38 @@ impl Settings {
         if listen.is_empty() {
             return Err(bad("listen", "[]", "at least one address, as 127.0.0.1:8080"));
         }
-        self.check_reach(&listen, admin)?;
+        let access = door::check(self, &listen, admin)?;
         let least = limits::BUDGET_LEAST_BYTES as u64;
         if self.budget_bytes < least {
             let hint = format!("at least {least}: one stream and a few connections");
             return Err(bad("budget_bytes", self.budget_bytes, hint));
         }
-        let mut door = DoorConfig::default();
-        if self.limits.connections == 0 {
-            return Err(bad("limits.connections", 0, "at least 1"));
-        }
-        door.connections = self.limits.connections;
-        door.patience.slow_reader =
-            seconds("limits.slow_reader_seconds", self.limits.slow_reader_seconds, 1.0, 3600.0)?;
-        let deadline = self.shutdown.deadline_seconds;
         Ok(Config {
             listen,
             admin,
             budget_bytes: self.budget_bytes,
-            insecure: self.insecure,
             speech: self.speech.check()?,
-            door,
-            shutdown_deadline: seconds("shutdown.deadline_seconds", deadline, 2.0, 600.0)?,
+            door: self.limits.door()?,
+            access,
+            shutdown: self.shutdown.check()?,
         })
     }
 
-    /// Without keys, only this machine may come in, unless somebody said that all may.
-    fn check_reach(&self, listen: &[SocketAddr], admin: SocketAddr) -> Result<(), ConfigError> {
-        let open = listen.iter().find(|address| !address.ip().is_loopback());
-        if let Some(address) = open.filter(|_| !self.insecure) {
-            let hint = "without keys only a loopback address may be bound; \
-                        say --insecure if everybody who reaches it may use it";
-            return Err(bad("listen", address, hint));
+    /// Where the keys are, if there are any.
+    pub fn keys_file(&self) -> Option<&Path> {
+        Some(self.keys_file.trim()).filter(|file| !file.is_empty()).map(Path::new)
+    }
+}
+
+impl ShutdownSettings {
+    fn check(&self) -> Result<ShutdownConfig, ConfigError> {
+        let deadline = seconds("shutdown.deadline_seconds", self.deadline_seconds, 2.0, 600.0)?;
+        let balancer = door::balancer(self.balancer_seconds)?;
+        if balancer + 2 * limits::SHUTDOWN_HARD_STOP > deadline {
+            let hint = "at least 2 s less than shutdown.deadline_seconds";
+            return Err(bad("shutdown.balancer_seconds", self.balancer_seconds, hint));
         }
-        if !admin.ip().is_loopback() {
-            return Err(bad("admin", admin, "a loopback address: it shows what clients do"));
-        }
-        Ok(())
+        Ok(ShutdownConfig { deadline, balancer })
     }
 }
 
@@ -247,12 +255,10 @@ fn bad(key: &'static str, value: impl ToString, hint: impl Into<String>) -> Conf
     ConfigError::Value { key, value: value.to_string(), hint: hint.into() }
 }
 
-/// 256 MiB, or a quarter of the memory that the cgroup leaves us if that is less.
+/// 256 MiB, or a quarter of the memory that our cgroup leaves us if that is less.
 fn default_budget_bytes() -> u64 {
-    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let read = |file: &&str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
-    let part = files.iter().find_map(read).map(|limit| limit / limits::BUDGET_CGROUP_PART);
     let most = limits::BUDGET_BYTES as u64;
+    let part = cgroup::memory_limit().map(|limit| limit / limits::BUDGET_CGROUP_PART);
     part.map_or(most, |part| part.clamp(limits::BUDGET_LEAST_BYTES as u64, most))
 }
 
@@ -296,7 +302,18 @@ mod tests {
         for (key, value, hint) in [
             ("listen", "localhost", "127.0.0.1:8080"),
             ("listen", "0.0.0.0:80", "--insecure"),
+            ("listen", "0.0.0.0:80", "keys_file"),
             ("admin", "0.0.0.0:80", "loopback"),
+            ("allowed_origins", "*", "no wildcard"),
+            ("allowed_origins", "https://a.example/", "as browsers send it"),
+            ("allowed_hosts", "http://a", "without scheme"),
+            ("trusted_proxies", "10.0.0.0/99", "a network"),
+            ("tls.cert", "a.pem", "tls.key as well"),
+            ("tls.key", "a.pem", "tls.cert as well"),
+            ("limits.address.connections", "0", "at least 1"),
+            ("limits.address.requests_per_minute", "-1", "a whole number"),
+            ("limits.block_seconds", "0", "between 1"),
+            ("shutdown.balancer_seconds", "4", "2 s less"),
             ("budget_bytes", "1000", "at least"),
             ("speech.engine", "siri", "espeak or tone"),
             ("speech.workers", "0", "between 1 and 64"),

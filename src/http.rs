@@ -3,26 +3,39 @@
 //! the [`Services`], and what a client holds hangs on its connection.
 
 pub mod admin;
+pub mod auth;
 mod body;
 mod connection;
 mod error;
+pub mod gate;
+pub mod limit;
 pub mod listen;
+pub mod origin;
 mod page;
 mod request_id;
+pub mod routes;
 mod speech;
 mod status;
+pub mod tls;
 mod vitals;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
-use axum::routing::{get, post};
 
 use crate::bounds::{Budget, Departure};
 use crate::ledger::Ledger;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::speech::Speech;
+use auth::{Access, Auth, Principal, Scope};
+use gate::Gate;
+use limit::Limits;
+use origin::OriginConfig;
+use routes::{Routes, Rule};
 
 /// What handlers work with. Clones share it.
 #[derive(Clone)]
@@ -35,56 +48,123 @@ pub struct Services {
     pub ledger: Ledger,
     /// What is counted.
     pub metrics: Metrics,
+    /// Who asks.
+    pub auth: Auth,
+    /// How much they may.
+    pub limits: Limits,
     /// Whether new work is still welcome.
     pub readiness: Readiness,
     /// When the server began.
-    pub started: std::time::Instant,
+    pub started: Instant,
 }
 
 /// Says whether the server still takes new work. Clones share it.
-#[derive(Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+#[derive(Clone)]
+pub struct Readiness(Arc<Ready>);
+
+struct Ready {
+    leaving: AtomicBool,
+    since: Instant,
+    /// Milliseconds after `since` at which the door last turned somebody away, plus one.
+    turned_away: AtomicU64,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        let (leaving, turned_away) = (AtomicBool::default(), AtomicU64::default());
+        Self(Arc::new(Ready { leaving, since: Instant::now(), turned_away }))
+    }
+}
 
 impl Readiness {
     /// From now on `/readyz` answers 503.
     pub fn leave(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.leaving.store(true, Ordering::Release);
     }
 
     /// Whether [`Readiness::leave`] was called.
     pub fn is_leaving(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.leaving.load(Ordering::Acquire)
+    }
+
+    /// The door had no place, or no file descriptor, for somebody.
+    pub fn turned_away(&self) {
+        self.0.turned_away.store(self.now() + 1, Ordering::Release);
+    }
+
+    /// Whether that was a moment ago.
+    pub fn is_full(&self) -> bool {
+        let last = self.0.turned_away.load(Ordering::Acquire);
+        last > 0 && self.now() < last + limits::DOOR_FULL_FOR.as_millis() as u64
+    }
+
+    fn now(&self) -> u64 {
+        self.0.since.elapsed().as_millis() as u64
     }
 }
 
 /// What a handler may know of the connection that its request came by.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The client's address.
-    pub address: std::net::SocketAddr,
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// The client's own address, also behind a proxy that we trust.
+    pub client: IpAddr,
     /// When the client left, once it has.
     pub departure: Departure,
-    /// Who it is; without keys, everybody is one.
-    pub principal: Arc<str>,
+    /// Who it is, once the gate has let it in.
+    pub principal: Arc<Principal>,
 }
 
-/// The public routes.
-pub fn router(services: Services) -> Router {
-    Router::new()
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/api/status", get(status::status))
-        .route("/v1/audio/speech", post(speech::create))
-        .route("/v1/audio/voices", get(speech::list_voices))
-        .route("/v1/audio/voices/{voice}/preview", get(speech::preview))
-        .route("/v1/text-to-speech/{voice}", post(speech::create_eleven))
-        .route("/v1/text-to-speech/{voice}/stream", post(speech::create_eleven))
-        .route("/v1/models", get(speech::models))
-        .route("/v1/models/{model}", get(speech::model))
-        .route("/", get(page::index))
-        .route("/assets/{*path}", get(page::asset))
+fn routes() -> Routes<Services> {
+    let speech = Access::Scope(Scope::Speech);
+    Routes::none()
+        .get(Access::Public, "/healthz", status::healthz)
+        .get(Access::Public, "/readyz", status::readyz)
+        .get(Access::Public, "/api/status", status::status)
+        .post(Access::Key, "/api/tickets", auth::tickets::create)
+        .post(speech, "/v1/audio/speech", speech::create)
+        .get(speech, "/v1/audio/voices", speech::list_voices)
+        .get(speech, "/v1/audio/voices/{voice}/preview", speech::preview)
+        .post(speech, "/v1/text-to-speech/{voice}", speech::create_eleven)
+        .post(speech, "/v1/text-to-speech/{voice}/stream", speech::create_eleven)
+        .get(speech, "/v1/models", speech::models)
+        .get(speech, "/v1/models/{model}", speech::model)
+        .get(Access::Public, "/", page::index)
+        .get(Access::Public, "/assets/{*path}", page::asset)
+}
+
+/// Whom the public routes let in.
+pub fn rules() -> Vec<Rule> {
+    routes().rules()
+}
+
+/// The public routes behind their gate.
+pub fn router(services: Services, origins: OriginConfig) -> Router {
+    let (auth, limits) = (services.auth.clone(), services.limits.clone());
+    guarded(routes(), services, origins, auth, Some(limits))
+}
+
+/// `routes` behind a gate. A request passes the layers from the last to the first.
+fn guarded(
+    routes: Routes<Services>,
+    services: Services,
+    origins: OriginConfig,
+    auth: Auth,
+    limits: Option<Limits>,
+) -> Router {
+    let (router, rules) = routes.split();
+    let cors = origins.cors();
+    let gate = Gate::new(rules, auth, origins, limits);
+    let mut router = router
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
+        .layer(axum::middleware::from_fn_with_state(gate, gate::layer));
+    if let Some(cors) = cors {
+        router = router.layer(cors);
+    }
+    router
+        .layer(axum::middleware::from_fn(gate::security_headers))
         .layer(axum::middleware::from_fn(request_id::layer))
         .with_state(services)
 }

@@ -37,8 +37,8 @@ pub const FLAC_RING_PAGES: usize = 10;
 pub const SPEECH_SCRATCH_BYTES: usize = 72 * KIB;
 /// hyper's read buffer, and its write buffer, of an HTTP/1 connection (`max_buf_size`).
 pub const HYPER_BUFFER_BYTES: usize = 16 * KIB;
-/// The server's side of a client socket in the kernel: 64 KiB asked for, doubled by the kernel,
-/// and a little for what came in.
+/// The server's side of a client socket in the kernel: what waits to be sent (measured: 44 to 62 KiB,
+/// since `TCP_NOTSENT_LOWAT` holds it below what the buffer would take), and 64 KiB that came in.
 pub const KERNEL_SOCKET_BYTES: usize = 160 * KIB;
 /// What each reader of a shared or kept phrase reserves: what its socket holds in the kernel.
 pub const LISTENER_BYTES: usize = KERNEL_SOCKET_BYTES;
@@ -61,6 +61,9 @@ pub const ADMIN_CONNECTIONS: usize = 32;
 pub const LISTEN_BACKLOG: u32 = 4096;
 /// `SO_SNDBUF` of client sockets; the kernel doubles it.
 pub const CLIENT_SEND_BUFFER_BYTES: usize = 64 * KIB;
+/// `SO_RCVBUF` of client sockets, doubled by the kernel as well: what a peer may send that nobody reads
+/// yet. Left to itself the kernel grows it to megabytes.
+pub const CLIENT_RECEIVE_BUFFER_BYTES: usize = 32 * KIB;
 /// `TCP_NOTSENT_LOWAT`: unsent bytes after which the socket stops asking for more.
 pub const CLIENT_NOT_SENT_BYTES: u32 = 32 * KIB as u32;
 /// Idle seconds before keep-alive probes start, between probes, and probes before the cut.
@@ -72,16 +75,20 @@ pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const FIRST_BYTES_DEADLINE: Duration = Duration::from_secs(5);
 /// From the first byte of a request to the end of its head.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-/// From the end of a head to the end of its body.
-pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// A body must bring `BODY_LEAST_BYTES` within this time, again and again, or its end.
+pub const BODY_WINDOW: Duration = Duration::from_secs(5);
+/// 1 KiB/s over the window: the slowest mobile uplink is quicker.
+pub const BODY_LEAST_BYTES: usize = 5 * KIB;
 /// Idle time between two requests of one connection; longer than the proxies in front keep theirs.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
-/// A reader that has bytes waiting must take `SLOW_READER_BYTES` within this time.
+/// A reader that takes nothing of what waits is cut after this; `SLOW_READER_BYTES` taken buy it anew.
 pub const SLOW_READER_WINDOW: Duration = Duration::from_secs(20);
 /// 1 KiB/s over the window: the slowest codec is six times quicker.
 pub const SLOW_READER_BYTES: u64 = 20 * KIB as u64;
 /// Pause after `accept` failed for want of file descriptors or memory: never a spin.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// Longest target of a request; the whole head is bounded by `HYPER_BUFFER_BYTES`.
+pub const TARGET_BYTES: usize = 8 * KIB;
 /// Header fields of one request.
 pub const HEADER_FIELDS: usize = 64;
 /// Concurrent HTTP/2 streams of one connection.
@@ -92,6 +99,65 @@ pub const H2_WINDOW_BYTES: u32 = 64 * KIB as u32;
 pub const H2_SEND_BUFFER_BYTES: usize = 16 * KIB;
 /// HTTP/2 streams that may be reset by the peer before we have looked at them.
 pub const H2_RESETS: usize = 20;
+/// HTTP/2 frames that bring nothing (pings, settings, resets, empty data, window updates …) that a
+/// peer may send at once,
+pub const H2_CALM_BURST: f64 = 256.0;
+/// and for each second,
+pub const H2_CALM_A_SECOND: f64 = 32.0;
+/// and one for so many bytes that it took: a reader acknowledges each frame twice.
+pub const H2_CALM_SENT_BYTES: f64 = 512.0;
+/// What a TLS connection owns beside the rest: its keys and states, and two records of 16 KiB each
+/// way (RFC 8446, 5.1).
+pub const TLS_BYTES: usize = 48 * KIB;
+/// Plain text that TLS may keep back for a peer that does not read (rustls' default is 64 KiB).
+pub const TLS_BUFFER_BYTES: usize = 16 * KIB;
+/// File descriptors that are no client's: workers and their restarts, listeners, the operator, logs.
+pub const SPARE_FDS: u64 = 48;
+/// A door is taken for full for so long after it last had to turn somebody away.
+pub const DOOR_FULL_FOR: Duration = Duration::from_secs(1);
+
+// ---- Who, and how much --------------------------------------------------------------------------
+
+/// Keys in one file: each is compared with every key that is presented.
+pub const KEYS_MOST: usize = 1024;
+/// Longest name of a key.
+pub const KEY_NAME_BYTES: usize = 64;
+/// A ticket must be used within this.
+pub const TICKET_LASTS: Duration = Duration::from_secs(30);
+/// Tickets of one principal that were not used yet.
+pub const TICKETS_A_PRINCIPAL: usize = 64;
+/// Tickets in all.
+pub const TICKETS_MOST: usize = 8192;
+/// Time between two sweeps of tickets.
+pub const TICKET_SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// A browser may remember the answer to a preflight for so long.
+pub const PREFLIGHT_LASTS: Duration = Duration::from_secs(600);
+/// Connections open at once from one address: a household or an office behind one, ten times over.
+pub const CONNECTIONS_AN_ADDRESS: usize = 256;
+/// Connections a minute from one address.
+pub const CONNECTS_A_MINUTE: u32 = 6000;
+/// Requests a minute, of one address and of one key.
+pub const REQUESTS_A_MINUTE: u32 = 6000;
+/// Streams begun a minute.
+pub const STARTS_A_MINUTE: u32 = 600;
+/// Characters to be spoken a minute: 200 people who read as fast as they can.
+pub const CHARACTERS_A_MINUTE: u32 = 300_000;
+/// Wrong keys and tickets a minute from one address.
+pub const WRONG_KEYS_A_MINUTE: u32 = 60;
+/// Addresses and keys remembered by the limiter: about 100 bytes each.
+pub const LIMITER_KEYS: usize = 32_768;
+/// Refusals within this time are one strike, so that a burst is not taken for a habit.
+pub const STRIKE_EVERY: Duration = Duration::from_secs(1);
+/// Strikes after which the log names who it is.
+pub const STRIKES_TO_WARN: u32 = 3;
+/// Strikes after which they are shut out.
+pub const STRIKES_TO_BLOCK: u32 = 11;
+/// Strikes are forgotten when none was added for so long.
+pub const STRIKES_FORGOTTEN: Duration = Duration::from_secs(3600);
+/// How long one is shut out.
+pub const BLOCK_LASTS: Duration = Duration::from_secs(300);
+/// Time between two sweeps of the limiter.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 // ---- Requests -----------------------------------------------------------------------------------
 
@@ -169,6 +235,13 @@ pub const PHRASE_BUDGET_PART: u64 = 8;
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 /// The part of the deadline kept for the hard stop.
 pub const SHUTDOWN_HARD_STOP: Duration = Duration::from_secs(1);
+/// After SIGTERM new clients are still let in for so long, while readiness says that we leave, so
+/// that a balancer that asks once or twice a second sends none into a closed door.
+pub const SHUTDOWN_BALANCER: Duration = Duration::from_millis(500);
+/// Streams that are left are told so this long before they are cut.
+pub const SHUTDOWN_LAST_WORD: Duration = Duration::from_millis(250);
+/// What is left of blocking work when all else has ended is not waited for any longer.
+pub const SHUTDOWN_RUNTIME: Duration = Duration::from_millis(250);
 
 // ---- Visibility ---------------------------------------------------------------------------------
 

@@ -29,6 +29,10 @@ pub enum Cut {
     Idle,
     /// Bytes waited and the reader did not take them.
     SlowConsumer,
+    /// What came was no HTTP, or its end was ambiguous.
+    Malformed,
+    /// More frames that bring nothing than can be put up with.
+    Flood,
 }
 
 /// Why work was refused at the door.
@@ -40,6 +44,12 @@ pub enum Refusal {
     Busy,
     /// Too many connections.
     Connections,
+    /// Too many connections of one address.
+    AddressConnections,
+    /// More than a limit a minute allows.
+    Rate,
+    /// Shut out for a while.
+    Blocked,
     /// The engine cannot speak at present.
     Engine,
     /// The server is leaving.
@@ -124,6 +134,8 @@ pub struct Metrics {
     pub worker_starts: Counter,
     /// `worker_crashes_total`: worker processes that died or were killed inside a job.
     pub worker_crashes: Counter,
+    /// `limit_keys`: addresses and keys that the limiter remembers.
+    pub limit_keys: Gauge,
     /// `budget_bytes{state}`: the budget, what is promised of it, and what is held.
     pub budget_bytes: Family<BudgetLabel, Gauge>,
 }
@@ -215,6 +227,11 @@ impl Metrics {
         );
         r.register("worker_starts", "Worker processes started", self.worker_starts.clone());
         r.register("worker_crashes", "Worker processes lost in a job", self.worker_crashes.clone());
+        r.register(
+            "limit_keys",
+            "Addresses and keys remembered by the limiter",
+            self.limit_keys.clone(),
+        );
         r.register_with_unit(
             "budget",
             "The budget, what is promised of it, and what is held",

@@ -8,16 +8,19 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::bounds::Budget;
-use crate::config::Config;
+use crate::config::{Config, ShutdownConfig};
 use crate::http::admin::Baseline;
-use crate::http::listen::{Door, DoorConfig, Listener, Side};
+use crate::http::auth::Auth;
+use crate::http::limit::Limits;
+use crate::http::listen::{Door, DoorConfig, Listener, Side, connections_that_fit};
+use crate::http::tls::Tls;
 use crate::http::{self, Readiness, Services, admin};
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
 use crate::speech::{Engine, Health, Speech};
-use crate::tasks::{Scope, Stopped};
+use crate::tasks::{Cleanup, Scope, Stopped};
 
 /// A running server. Dropping it is the hard stop.
 pub struct Server {
@@ -27,8 +30,10 @@ pub struct Server {
     pub admin: SocketAddr,
     /// What handlers work with.
     pub services: Services,
+    tls: Option<Tls>,
+    admin_auth: Auth,
     scopes: Scopes,
-    deadline: std::time::Duration,
+    shutdown: ShutdownConfig,
 }
 
 /// In the order in which they are stopped: first nobody is let in, then those who are in leave.
@@ -37,6 +42,7 @@ struct Scopes {
     connections: Scope,
     streams: Scope,
     workers: Scope,
+    timers: Scope,
     admin_doors: Scope,
     admin: Scope,
 }
@@ -101,6 +107,9 @@ impl Server {
         };
         let listeners = config.listen.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
         let admin_listener = bind(&config.admin)?;
+        let tls = config.access.tls.clone().map(Tls::new).transpose().context("tls")?;
+        let auth = Auth::new(&config.access.public).context("keys_file")?;
+        let admin_auth = Auth::new(&config.access.admin).context("keys_file")?;
         let core = Core::start(config);
         if let Health::Unavailable(reason) = core.settled().await {
             tracing::warn!(reason, "speech will answer 503 until this is mended");
@@ -108,54 +117,117 @@ impl Server {
         let scope = |name| Scope::new(name, core.ledger.clone());
         let (doors, connections) = (scope("listeners"), scope("connections"));
         let (admin_doors, admin) = (scope("admin listener"), scope("admin connections"));
+        let timers = scope("timers");
+        let limits =
+            Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
+        limits.start(&core.ledger);
+        let tickets = auth.tickets().clone();
+        timers.spawner().every("ticket sweep", limits::TICKET_SWEEP_EVERY, move || {
+            tickets.sweep();
+            std::future::ready(())
+        });
         let services = Services {
             speech: core.speech.clone(),
             budget: core.budget.clone(),
             ledger: core.ledger.clone(),
             metrics: core.metrics.clone(),
+            auth,
+            limits,
             readiness: Readiness::default(),
             started: Instant::now(),
         };
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();
-        let door = |side, router, config, connections: &Scope| {
-            let (budget, metrics) = (core.budget.clone(), core.metrics.clone());
-            Door::new(side, router, config, budget, metrics, connections.spawner())
-        };
-        let public = http::router(services.clone());
-        let public = door(Side::Public, public, config.door.clone(), &connections);
+        let origins = config.access.origins.clone();
+        let mut door = config.door.clone();
+        door.connections = connections_that_fit(door.connections);
+        let public = http::router(services.clone(), origins.clone());
+        let public = Door::new(Side::Public, public, door, &services, connections.spawner())
+            .with_tls(tls.clone())
+            .with_limits(services.limits.clone());
         for listener in listeners {
             public.clone().open(listener, &doors.spawner());
         }
         // The admin listener is open already, and stands in the ledger only after it was opened.
         let mut baseline = Baseline::take(&core.ledger);
         baseline.counts_listener();
-        let router = admin::router(services.clone(), baseline);
+        let router = admin::router(services.clone(), baseline, origins, admin_auth.clone());
         let few = DoorConfig { connections: limits::ADMIN_CONNECTIONS, ..DoorConfig::default() };
-        door(Side::Admin, router, few, &admin).open(admin_listener, &admin_doors.spawner());
+        Door::new(Side::Admin, router, few, &services, admin.spawner())
+            .open(admin_listener, &admin_doors.spawner());
         let Core { streams, workers, .. } = core;
-        let scopes = Scopes { doors, connections, streams, workers, admin_doors, admin };
-        let deadline = config.shutdown_deadline;
-        Ok(Self { listen, admin: admin_address, services, scopes, deadline })
+        let scopes = Scopes { doors, connections, streams, workers, timers, admin_doors, admin };
+        let shutdown = config.shutdown;
+        Ok(Self { listen, admin: admin_address, services, tls, admin_auth, scopes, shutdown })
+    }
+
+    /// Reads keys and certificates again. What cannot be read stays as it was, and is logged.
+    pub fn reload(&self) {
+        match self.services.auth.reload() {
+            Ok(keys) if self.services.auth.is_keyed() => tracing::info!(keys, "keys read again"),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "keys could not be read; the old ones stay"),
+        }
+        if let Err(error) = self.admin_auth.reload() {
+            tracing::error!(%error, "keys could not be read for the admin side");
+        }
+        match self.tls.as_ref().map(Tls::reload) {
+            None => {}
+            Some(Ok(())) => tracing::info!("certificate read again"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "certificate could not be read; the old one stays");
+            }
+        }
+    }
+
+    /// As [`Server::stop`], behind a balancer: for a while readiness says that we leave and the door
+    /// is still open, so that nobody is sent to a closed one.
+    pub async fn stop_behind_balancer(self) -> bool {
+        self.services.readiness.leave();
+        let began = Instant::now();
+        tokio::time::sleep(self.shutdown.balancer).await;
+        self.stop_since(began).await
     }
 
     /// Leaves well: not ready, nobody new, those who are in until the hard stop, then the rest.
     /// True when nothing had to be cut off.
     pub async fn stop(self) -> bool {
-        let began = Instant::now();
+        self.stop_since(Instant::now()).await
+    }
+
+    async fn stop_since(self, began: Instant) -> bool {
         self.services.readiness.leave();
-        let hard_at = began + self.deadline.saturating_sub(limits::SHUTDOWN_HARD_STOP);
+        let hard_at = began + self.shutdown.deadline.saturating_sub(limits::SHUTDOWN_HARD_STOP);
         let patience = || hard_at.saturating_duration_since(Instant::now());
-        let Scopes { doors, connections, streams, workers, admin_doors, admin } = self.scopes;
-        let mut softly = doors.stop(patience()).await == Stopped::Softly;
-        softly &= connections.stop(patience()).await == Stopped::Softly;
+        let step = limits::SHUTDOWN_HARD_STOP / 2;
+        let Scopes { doors, connections, streams, workers, timers, admin_doors, admin } =
+            self.scopes;
+        let mut cleanup = Cleanup::default();
+        let closed = cleanup.step("listeners", step, doors.stop(step / 2)).await;
+        // Those who are in have until the hard stop; shortly before it, streams are told.
+        let told = async {
+            tokio::time::sleep(patience().saturating_sub(limits::SHUTDOWN_LAST_WORD)).await;
+            streams.stop_softly();
+            std::future::pending::<()>().await;
+        };
+        let left = async {
+            tokio::select! {
+                stopped = connections.stop(patience()) => stopped,
+                () = told => Stopped::Softly,
+            }
+        };
+        let left = cleanup.step("connections", patience() + step, left).await;
         // A stream ends with its reader, so none is left; this waits for the last ones to notice.
-        streams.stop(patience()).await;
-        workers.stop(limits::SHUTDOWN_HARD_STOP / 2).await;
-        admin_doors.stop(std::time::Duration::ZERO).await;
-        admin.stop(std::time::Duration::ZERO).await;
+        cleanup.step("streams", step, streams.stop(step / 4)).await;
+        cleanup.step("workers", step, workers.stop(step / 2)).await;
+        cleanup.step("limiter", step, self.services.limits.stop()).await;
+        cleanup.step("timers", step, timers.stop(step / 4)).await;
+        cleanup.step("admin listener", step, admin_doors.stop(step / 4)).await;
+        cleanup.step("admin connections", step, admin.stop(std::time::Duration::ZERO)).await;
+        let softly = [closed, left].iter().all(|end| *end == Some(Stopped::Softly));
         let took_ms = began.elapsed().as_millis() as u64;
-        tracing::info!(softly, took_ms, idle = self.services.ledger.is_idle(), "server stopped");
+        let (failed, idle) = (cleanup.failed(), self.services.ledger.is_idle());
+        tracing::info!(softly, took_ms, ?failed, idle, "server stopped");
         softly
     }
 }

@@ -162,6 +162,9 @@ struct Parts {
     spawner: Spawner,
 }
 
+/// Why a stream breaks off when its server leaves before its end.
+pub const LEAVING: &str = "the server is shutting down";
+
 /// A request whose engine, voice and text are known.
 struct Wanted<'a> {
     engine: &'a Arc<dyn Engine>,
@@ -278,8 +281,9 @@ impl Parts {
             metrics: self.metrics.clone(),
             spoken: spoken.clone(),
         };
+        let scope = self.spawner.clone();
         self.spawner.spawn(Kind::Task, Arc::clone(&wanted.utterance.owner), async move {
-            speaker.run(output).await;
+            speaker.run(output, scope.stopping()).await;
             drop(stake);
         });
         spoken

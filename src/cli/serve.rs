@@ -1,4 +1,5 @@
-//! `evensong serve`: run until a signal, then leave well; a second signal leaves now.
+//! `evensong serve`: run until a signal, then leave well; a second signal leaves now. SIGHUP reads keys
+//! and certificates again.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::server::Server;
-use crate::tasks::Signals;
+use crate::tasks::{Signal, Signals};
 
 /// Serves.
 pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
@@ -16,23 +17,37 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCo
     let mut signals = Signals::listen()?;
     let server = tokio::select! {
         server = Server::start(config) => server?,
-        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        _ = signals.leave() => return Ok(ExitCode::SUCCESS),
     };
-    say_where(&server, matches.get_flag("announce"))?;
-    let signal = signals.next().await;
+    say_where(&server, config.access.tls.is_some(), matches.get_flag("announce"))?;
+    let signal = loop {
+        match signals.next().await {
+            Signal::Hangup => server.reload(),
+            signal => break signal,
+        }
+    };
     tracing::info!(?signal, "leaving");
+    let stop = async {
+        match signal {
+            // At a terminal nobody balances.
+            Signal::Interrupt => server.stop().await,
+            _ => server.stop_behind_balancer().await,
+        }
+    };
     tokio::select! {
         biased;
-        _ = server.stop() => Ok(ExitCode::SUCCESS),
-        second = signals.next() => {
+        _ = stop => Ok(ExitCode::SUCCESS),
+        second = signals.leave() => {
             tracing::warn!(signal = ?second, "second signal: leaving now");
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-fn say_where(server: &Server, announce: bool) -> std::io::Result<()> {
-    let urls: Vec<_> = server.listen.iter().map(|address| format!("http://{address}")).collect();
+fn say_where(server: &Server, tls: bool, announce: bool) -> std::io::Result<()> {
+    let scheme = if tls { "https" } else { "http" };
+    let urls = server.listen.iter().map(|address| format!("{scheme}://{address}"));
+    let urls: Vec<_> = urls.collect();
     let admin = format!("http://{}", server.admin);
     if std::io::stderr().is_terminal() {
         eprintln!("Evensong listens on {} (admin: {admin})", urls.join(", "));

@@ -99,6 +99,7 @@ impl LimitSettings {
             },
             block_for: seconds("limits.block_seconds", self.block_seconds, 1.0, 86_400.0)?,
             proxies,
+            ..LimitConfig::default()
         })
     }
 }

@@ -4,26 +4,26 @@
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::header;
 use serde::{Deserialize, Serialize};
 
-use super::{Services, error, status};
+use super::auth::{Access, Auth, Scope};
+use super::origin::OriginConfig;
+use super::routes::Routes;
+use super::{Services, status};
 use crate::bounds::budget::BudgetState;
 use crate::ledger::{ItemRow, Kind, KindCount, Ledger};
 use crate::metrics::BudgetLabel;
 
-/// The admin routes. `baseline` is what the process had open before it served.
-pub fn router(services: Services, baseline: Baseline) -> Router {
-    Router::new()
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/metrics", get(metrics))
-        .route("/debug/ledger", get(ledger))
-        .fallback(error::no_route)
-        .method_not_allowed_fallback(error::no_method)
-        .layer(axum::Extension(baseline))
-        .with_state(services)
+/// The admin routes behind their own gate. `baseline` is what the process had open before it served.
+pub fn router(services: Services, baseline: Baseline, origins: OriginConfig, auth: Auth) -> Router {
+    let admin = Access::Scope(Scope::Admin);
+    let routes = Routes::none()
+        .get(Access::Public, "/healthz", status::healthz)
+        .get(Access::Public, "/readyz", status::readyz)
+        .get(admin, "/metrics", metrics)
+        .get(admin, "/debug/ledger", ledger);
+    super::guarded(routes, services, origins, auth, None).layer(axum::Extension(baseline))
 }
 
 /// Descriptors and tasks that the process has beside those of the ledger.
@@ -149,6 +149,7 @@ async fn metrics(State(services): State<Services>) -> Response {
         let gauge = services.metrics.budget_bytes.get_or_create(&BudgetLabel { state });
         gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
+    services.metrics.limit_keys.set(services.limits.remembered() as i64);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], services.metrics.render()).into_response()
 }

@@ -1,10 +1,11 @@
 //! Request bodies. Invariants: no body is buffered beyond its cap; what passes the connection's own
-//! bytes is reserved before it is read; a body that does not arrive in time is given up.
+//! bytes is reserved before it is read; a body that arrives too slowly is given up.
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use super::Services;
 use super::error::ApiError;
@@ -30,30 +31,19 @@ pub async fn read(
     if said.is_some_and(|bytes| bytes > cap as u64) {
         return Err(ApiError::too_large(cap));
     }
-    let read = read_within(services, owner, body, cap, said);
-    match tokio::time::timeout(limits::BODY_DEADLINE, read).await {
-        Ok(received) => received,
-        Err(_) => Err(ApiError::slow_body()),
-    }
-}
-
-async fn read_within(
-    services: &Services,
-    owner: &str,
-    mut body: Body,
-    cap: usize,
-    said: Option<u64>,
-) -> Result<Received, ApiError> {
+    let mut body = body;
     let mut cost = None;
+    let mut pace = Pace::begin();
     let mut bytes = BytesMut::with_capacity(said.unwrap_or(0).min(cap as u64) as usize);
     if bytes.capacity() > limits::SMALL_BODY_BYTES {
         cost = Some(reserve(services, owner, cap)?);
     }
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = pace.within(body.frame()).await? {
         let Ok(data) = frame.map_err(|_| ApiError::broken_body())?.into_data() else { continue };
         if bytes.len() + data.len() > cap {
             return Err(ApiError::too_large(cap));
         }
+        pace.came(data.len());
         if cost.is_none() && bytes.len() + data.len() > limits::SMALL_BODY_BYTES {
             cost = Some(reserve(services, owner, cap)?);
         }
@@ -62,8 +52,51 @@ async fn read_within(
     Ok(Received { bytes: bytes.freeze(), _cost: cost })
 }
 
+/// Holds a sender to a rate: so many bytes in each window, or the end.
+struct Pace {
+    until: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self { until: Instant::now() + limits::BODY_WINDOW, bytes: 0 }
+    }
+
+    async fn within<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
+        tokio::time::timeout_at(self.until, wait).await.map_err(|_| ApiError::slow_body())
+    }
+
+    fn came(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= limits::BODY_LEAST_BYTES {
+            *self = Self::begin();
+        }
+    }
+}
+
 fn reserve(services: &Services, owner: &str, cap: usize) -> Result<(Reservation, Entry), ApiError> {
     let reservation = services.budget.reserve(cap as u64).ok_or_else(ApiError::no_room)?;
     let entry = services.ledger.enter(Kind::Body, owner, cap as u64);
     Ok((reservation, entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_keeps_its_pace_or_is_given_up() {
+        let second = || tokio::time::sleep(Duration::from_secs(1));
+        for (a_second, fine) in [(limits::BODY_LEAST_BYTES / 5, true), (1, false), (0, false)] {
+            let mut pace = Pace::begin();
+            let mut lived = 0;
+            while lived < 60 && pace.within(second()).await.is_ok() {
+                pace.came(a_second);
+                lived += 1;
+            }
+            assert_eq!(lived == 60, fine, "{a_second} bytes a second: {lived} s");
+        }
+    }
 }

@@ -2,34 +2,49 @@
 //! within a millisecond, whatever lies unread on the socket, and ends everything that hangs on it;
 //! every wait for the peer has a deadline; it holds no more than it reserved.
 
+mod frames;
+mod framing;
+mod socket;
+mod watch;
+
 use std::convert::Infallible;
-use std::io;
-use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::{Buf, Bytes};
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 use tower::ServiceExt;
 
 use super::Peer;
+use super::tls::Tls;
 use super::vitals::{InFlight, Patience, Vitals};
 use crate::bounds::Departure;
 use crate::limits;
 use crate::metrics::Cut;
 use crate::tasks::{Scope, Spawner};
+use socket::Socket;
+use watch::Watch;
+
+/// What a connection is served with.
+#[derive(Clone)]
+pub struct Service {
+    /// Where its requests go.
+    pub router: Router,
+    /// The times that its peer is given.
+    pub patience: Patience,
+    /// If it begins with a handshake.
+    pub tls: Option<Tls>,
+}
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +62,8 @@ pub enum End {
 /// HTTP/2's preface (RFC 9113, 3.4): what tells it from HTTP/1.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves `stream` with `router` until it ends; `spawner` is the scope that may ask it to.
-pub async fn serve(
-    stream: TcpStream,
-    peer: Peer,
-    router: Router,
-    patience: Patience,
-    spawner: &Spawner,
-) -> End {
+/// Serves `stream` until it ends; `spawner` is the scope that may ask it to.
+pub async fn serve(stream: TcpStream, peer: Peer, service: Service, spawner: &Spawner) -> End {
     let departure = peer.departure.clone();
     let watch = match Watch::new(&stream) {
         Ok(watch) => watch,
@@ -63,9 +72,8 @@ pub async fn serve(
             return End::Failed;
         }
     };
-    let vitals = Vitals::new(patience);
-    let spoken = speak(stream, peer, router, vitals.clone(), spawner);
-    let spoken = deadlines(spoken, &vitals);
+    let vitals = Vitals::new(service.patience.clone());
+    let spoken = deadlines(open(stream, peer, service, vitals.clone(), spawner), &vitals);
     // Both are asked while everything is still in place: below, what was served is gone already.
     let seen_leaving = async {
         watch.left().await;
@@ -84,8 +92,30 @@ pub async fn serve(
     end
 }
 
-async fn speak(
-    mut stream: TcpStream,
+/// The handshake, if there is to be one, and what follows.
+async fn open(
+    stream: TcpStream,
+    peer: Peer,
+    service: Service,
+    vitals: Vitals,
+    spawner: &Spawner,
+) -> End {
+    let Service { router, tls, .. } = service;
+    match tls {
+        None => speak(stream, peer, router, vitals, spawner).await,
+        Some(tls) => match tls.accept(stream).await {
+            // On the heap, so that connections without it do not carry its room.
+            Ok(stream) => Box::pin(speak(stream, peer, router, vitals, spawner)).await,
+            Err(error) => {
+                tracing::debug!(%error, "no handshake");
+                End::Failed
+            }
+        },
+    }
+}
+
+async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    mut stream: S,
     peer: Peer,
     router: Router,
     vitals: Vitals,
@@ -101,14 +131,15 @@ async fn speak(
     }
     let multiplexed = start[..got] == *H2_PREFACE;
     vitals.greeted(multiplexed);
-    let prefix = Bytes::copy_from_slice(&start[..got]);
+    let prefix = BytesMut::from(&start[..got]);
     let departure = peer.departure.clone();
     let owner: Arc<str> = peer.address.to_string().into();
-    let io = TokioIo::new(Socket { prefix, stream, vitals: vitals.clone() });
+    let told = vitals.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        answer(request, router.clone(), peer.clone(), vitals.request())
+        answer(request, router.clone(), peer.clone(), told.request())
     });
     if multiplexed {
+        let io = TokioIo::new(Socket::http2(prefix, stream, vitals.clone()));
         // Its own scope: hyper's tasks of this connection end with it, whatever they wait for.
         let scope = Scope::new("connection", spawner.ledger().clone());
         // On the heap, so that the many HTTP/1 connections do not carry its room.
@@ -121,8 +152,9 @@ async fn speak(
                 connection.await
             }
         };
-        return outcome(result, &departure);
+        return outcome(result, &departure, &vitals);
     }
+    let io = TokioIo::new(Socket::http1(prefix, stream, vitals.clone()));
     let mut connection = pin!(h1().serve_connection(io, service));
     let result = tokio::select! {
         biased;
@@ -132,14 +164,16 @@ async fn speak(
             connection.await
         }
     };
-    outcome(result, &departure)
+    outcome(result, &departure, &vitals)
 }
 
 /// hyper may see the end before the watcher does: then this is the moment, with all still in place.
-fn outcome(result: hyper::Result<()>, departure: &Departure) -> End {
+fn outcome(result: hyper::Result<()>, departure: &Departure, vitals: &Vitals) -> End {
     departure.note();
     match result {
+        _ if vitals.is_flooded() => End::Cut(Cut::Flood),
         Ok(()) => End::Closed,
+        Err(error) if error.is_parse() => End::Cut(Cut::Malformed),
         Err(error) => {
             tracing::debug!(%error, "a connection failed");
             End::Failed
@@ -207,111 +241,6 @@ async fn deadlines(connection: impl Future<Output = End>, vitals: &Vitals) -> En
         Poll::Pending
     })
     .await
-}
-
-/// Sees the peer's FIN or RST. hyper sees it only while its read buffer is empty: one stray byte or
-/// a pipelined request blinds it for good. The kernel's readiness tells it whatever lies unread.
-struct Watch(TcpStream);
-
-impl Watch {
-    fn new(stream: &TcpStream) -> io::Result<Self> {
-        let dup = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
-        Ok(Self(TcpStream::from_std(dup)?))
-    }
-
-    /// Lets the kernel drop what the peer will not take. Without this it would keep it for as long
-    /// as `TCP_USER_TIMEOUT`, outside of every account, for a client that nobody serves any more.
-    fn forget_unsent(&self) {
-        if let Err(error) = SockRef::from(&self.0).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!(%error, "linger was refused");
-        }
-    }
-
-    async fn left(&self) {
-        // An error is the end of watching, and with it of the connection.
-        while let Ok(ready) = self.0.ready(Interest::READABLE).await {
-            if ready.is_read_closed() {
-                return;
-            }
-            // Data came, which hyper reads: to say "would block" makes the next edge wake us again.
-            let _ = self.0.try_io(Interest::READABLE, || {
-                Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
-            });
-        }
-    }
-}
-
-/// The socket as hyper sees it: first what was read to know the protocol, then the rest; what goes
-/// in and out is told to the vitals.
-struct Socket {
-    prefix: Bytes,
-    stream: TcpStream,
-    vitals: Vitals,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.has_remaining() {
-            let count = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix[..count]);
-            self.prefix.advance(count);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.vitals.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Socket {
-    fn tell(&self, result: &Poll<io::Result<usize>>) {
-        match result {
-            Poll::Ready(Ok(count)) => self.vitals.sent(*count),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.vitals.write_waits(),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.tell(&result);
-        result
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.tell(&result);
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 pin_project_lite::pin_project! {

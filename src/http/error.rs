@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use super::auth::Denied;
+use crate::bounds::limiter::{Reason, Refused};
 use crate::speech::SpeechError;
 
 /// Seconds after which a refused client may try again: what is short comes back within a piece.
@@ -87,10 +89,18 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("body_too_large")
     }
 
+    /// 414.
+    pub fn target_too_long() -> Self {
+        let most = crate::limits::TARGET_BYTES;
+        let message = format!("the path and query are longer than {most} bytes");
+        Self::new(StatusCode::URI_TOO_LONG, message).code("target_too_long")
+    }
+
     /// 408.
     pub fn slow_body() -> Self {
-        let seconds = crate::limits::BODY_DEADLINE.as_secs();
-        let message = format!("the body did not arrive within {seconds} s");
+        let (least, window) = (crate::limits::BODY_LEAST_BYTES, crate::limits::BODY_WINDOW);
+        let seconds = window.as_secs();
+        let message = format!("the body came slower than {least} bytes in {seconds} s");
         Self::new(StatusCode::REQUEST_TIMEOUT, message).code("body_timeout")
     }
 
@@ -120,6 +130,43 @@ impl ApiError {
         Self::new(StatusCode::GATEWAY_TIMEOUT, message).code("first_audio_timeout")
     }
 
+    /// 400: RFC 9112, 3.2.
+    pub fn bad_host(what: &str) -> Self {
+        let message = format!("the request has {what}; it must name one host");
+        Self::new(StatusCode::BAD_REQUEST, message).code("bad_host")
+    }
+
+    /// 421: without keys, only names that no web site can make its own.
+    pub fn foreign_host(host: &str) -> Self {
+        let message = format!(
+            "this server has no keys, so it answers only as localhost or under a name of \
+             allowed_hosts, not as {}",
+            printable(host)
+        );
+        Self::new(StatusCode::MISDIRECTED_REQUEST, message).code("foreign_host")
+    }
+
+    /// 403: without keys, pages of other sites may not ask for work.
+    pub fn foreign_origin(origin: &HeaderValue) -> Self {
+        let origin = printable(&String::from_utf8_lossy(origin.as_bytes()));
+        let message = format!("pages of {origin} may not use this server; see allowed_origins");
+        Self::new(StatusCode::FORBIDDEN, message).code("foreign_origin")
+    }
+
+    /// 401: no key came.
+    pub fn unauthorized() -> Self {
+        let message = "this needs an API key, as `Authorization: Bearer <key>`";
+        Self::new(StatusCode::UNAUTHORIZED, message).code("missing_api_key")
+    }
+
+    /// 429: more than a limit allows.
+    pub fn rate_limited(what: &str, retry_after: std::time::Duration) -> Self {
+        let seconds = u32::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, what)
+            .code("rate_limited")
+            .retry_after(seconds.max(1))
+    }
+
     /// 502: the engine failed before its first audio.
     pub fn engine_failed(reason: &str) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, format!("the engine failed: {reason}"))
@@ -134,6 +181,38 @@ impl ApiError {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             status if status.is_client_error() => "invalid_request_error",
             _ => "server_error",
+        }
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NoKey => Self::unauthorized(),
+            Denied::WrongKey => {
+                let message = "this API key or ticket is not, or no longer, one of this server's";
+                Self::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
+            }
+            Denied::Scope(scope) => {
+                let message = format!("this API key has not the scope '{}'", scope.name());
+                Self::new(StatusCode::FORBIDDEN, message).code("missing_scope")
+            }
+            Denied::Keyless => {
+                let message = "without keys nobody may do this, unless insecure_admin is set";
+                Self::new(StatusCode::FORBIDDEN, message).code("admin_only")
+            }
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused.reason {
+            Reason::Rate => Self::rate_limited("over the limit a minute", refused.retry_after),
+            Reason::Blocked => {
+                let message = "shut out for a while, after asking for too much too often";
+                Self::rate_limited(message, refused.retry_after).code("blocked")
+            }
         }
     }
 }
@@ -168,6 +247,16 @@ impl IntoResponse for ApiError {
     }
 }
 
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        let kind = error.code.unwrap_or("about:blank");
+        let title = error.status.canonical_reason().unwrap_or("Error");
+        let mut problem = Self::new(error.status, kind, title, error.message);
+        problem.retry_after_seconds = error.retry_after_seconds.or(problem.retry_after_seconds);
+        problem
+    }
+}
+
 impl Problem {
     /// A problem; its `type` is stable and relative to the documentation.
     pub fn new(
@@ -199,35 +288,33 @@ fn with_retry(status: StatusCode, seconds: Option<u32>, mut response: Response) 
     if let Some(seconds) = seconds {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response
 }
 
 /// 404 in the shape of the place.
 pub async fn no_route(request: Request) -> Response {
     let path = request.uri().path();
-    let detail = format!("there is nothing at {}", printable(path));
-    answer(path, StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    let message = format!("there is nothing at {}", printable(path));
+    shaped(path, ApiError::new(StatusCode::NOT_FOUND, message).code("not_found"))
 }
 
 /// 405 in the shape of the place.
 pub async fn no_method(request: Request) -> Response {
     let path = request.uri().path();
-    let detail = format!("{} does not answer {}", printable(path), request.method());
-    let (status, kind) = (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
-    answer(path, status, kind, "Method not allowed", detail)
+    let message = format!("{} does not answer {}", printable(path), request.method());
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message).code("method_not_allowed");
+    shaped(path, error)
 }
 
-fn answer(
-    path: &str,
-    status: StatusCode,
-    kind: &'static str,
-    title: &'static str,
-    detail: String,
-) -> Response {
+/// `error` in the shape of the place: OpenAI's under `/v1`, else RFC 9457's.
+pub fn shaped(path: &str, error: ApiError) -> Response {
     if path.starts_with("/v1/") {
-        ApiError::new(status, detail).code(kind).into_response()
+        error.into_response()
     } else {
-        Problem::new(status, kind, title, detail).into_response()
+        Problem::from(error).into_response()
     }
 }
 

@@ -15,6 +15,7 @@ use super::error::{self, ApiError};
 use super::limit::Limits;
 use super::origin::OriginConfig;
 use super::routes::Rules;
+use crate::limits::TARGET_BYTES;
 
 /// The gate of one side of the server. Clones share it.
 #[derive(Clone)]
@@ -36,6 +37,10 @@ impl Gate {
 
     fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
         let Inner { rules, auth, origins, limits } = &*self.0;
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        if target > TARGET_BYTES {
+            return Err(ApiError::target_too_long());
+        }
         let host = origins.host(request)?;
         if !auth.is_keyed() {
             origins.check(host.as_ref(), request.method(), request.headers())?;

@@ -52,6 +52,8 @@ pub struct LimitConfig {
     pub connections: usize,
     /// Connections a minute from one address.
     pub connects: u32,
+    /// Wrong keys and tickets a minute from one address.
+    pub wrong_keys: u32,
     /// For one address.
     pub address: Rates<u32>,
     /// For one key, unless it has its own.
@@ -73,6 +75,7 @@ impl Default for LimitConfig {
             loopback: false,
             connections: limits::CONNECTIONS_AN_ADDRESS,
             connects: limits::CONNECTS_A_MINUTE,
+            wrong_keys: limits::WRONG_KEYS_A_MINUTE,
             address: usual,
             principal: usual,
             block_for: limits::BLOCK_LASTS,
@@ -221,7 +224,7 @@ impl Limits {
 
     /// Counts a key or ticket that was wrong.
     pub fn wrong_key(&self, client: IpAddr) -> Result<(), Refused> {
-        self.charge(&Key::of(client), Resource::WrongKeys, 1, limits::WRONG_KEYS_A_MINUTE)
+        self.charge(&Key::of(client), Resource::WrongKeys, 1, self.0.config.wrong_keys)
     }
 
     /// Counts a request of somebody who was let in.

@@ -11,9 +11,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Peer;
+use super::auth::Principal;
 use super::connection::{self, End};
+use super::limit::{Limits, Place};
+use super::tls::Tls;
 use super::vitals::Patience;
+use super::{Peer, Readiness, Services};
+use crate::bounds::limiter::Reason;
 use crate::bounds::{Budget, Departure, Stake};
 use crate::ledger::{Entry, Kind};
 use crate::limits;
@@ -44,6 +48,28 @@ impl Default for DoorConfig {
     }
 }
 
+/// Connections for which there are file descriptors, at most `wanted`. The soft limit is raised as far
+/// as the hard one allows; a warning says what is missing.
+pub fn connections_that_fit(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let each = Kind::Connection.fds();
+    let needed = wanted as u64 * each + limits::SPARE_FDS;
+    let raised = maximum.map_or(needed, |maximum| maximum.min(needed));
+    let mut files = current.unwrap_or(u64::MAX);
+    if files < raised
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok()
+    {
+        files = raised;
+    }
+    let fit = usize::try_from(files.saturating_sub(limits::SPARE_FDS) / each).unwrap_or(wanted);
+    let fit = fit.clamp(1, wanted);
+    if fit < wanted {
+        tracing::warn!(files, wanted, fit, "too few file descriptors for limits.connections");
+    }
+    fit
+}
+
 /// A socket that listens.
 pub struct Listener {
     socket: TcpListener,
@@ -54,12 +80,13 @@ pub struct Listener {
 #[derive(Clone)]
 pub struct Door {
     side: Side,
-    router: Router,
+    service: connection::Service,
+    limits: Option<Limits>,
     budget: Budget,
     metrics: Metrics,
+    readiness: Readiness,
     places: Arc<Semaphore>,
-    patience: Patience,
-    anybody: Arc<str>,
+    nobody: Arc<Principal>,
     /// The scope of the connections; it outlives the accept loop by the time of draining.
     connections: Spawner,
 }
@@ -70,6 +97,7 @@ impl Listener {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.set_send_buffer_size(limits::CLIENT_SEND_BUFFER_BYTES as u32)?;
+        socket.set_recv_buffer_size(limits::CLIENT_RECEIVE_BUFFER_BYTES as u32)?;
         socket.bind(address)?;
         let socket = socket.listen(limits::LISTEN_BACKLOG)?;
         let address = socket.local_addr()?;
@@ -83,19 +111,43 @@ impl Listener {
 }
 
 impl Door {
-    /// A door for `side` that leads to `router`.
+    /// A door for `side` that leads to `router`; clients' connections last as long as `connections`.
     pub fn new(
         side: Side,
         router: Router,
         config: DoorConfig,
-        budget: Budget,
-        metrics: Metrics,
+        services: &Services,
         connections: Spawner,
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.connections));
-        let patience = config.patience;
-        let anybody = "anybody".into();
-        Self { side, router, budget, metrics, places, patience, anybody, connections }
+        let (patience, tls) = (config.patience, None);
+        let service = connection::Service { router, patience, tls };
+        let (budget, metrics) = (services.budget.clone(), services.metrics.clone());
+        let readiness = services.readiness.clone();
+        let nobody = Arc::new(Principal::anybody(&[]));
+        Self {
+            side,
+            service,
+            limits: None,
+            budget,
+            metrics,
+            readiness,
+            places,
+            nobody,
+            connections,
+        }
+    }
+
+    /// Begins each connection with a handshake.
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.service.tls = tls;
+        self
+    }
+
+    /// Holds each address to its limits.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
     }
 
     /// Accepts from `listener` as a task of `spawner`'s scope, until that is asked to stop.
@@ -127,6 +179,7 @@ impl Door {
                         tracing::warn!(%error, "accept failed; trying again");
                     }
                     failing = true;
+                    self.readiness.turned_away();
                     tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
                 }
             }
@@ -137,7 +190,18 @@ impl Door {
         if self.side == Side::Public {
             self.metrics.connections.inc();
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let place = match self.limits.as_ref().map(|limits| limits.connect(address.ip())) {
+            None => None,
+            Some(Ok(place)) => Some(place),
+            // Counted where it was refused.
+            Some(Err(refused)) => {
+                // Who is shut out costs no more than this.
+                let answer = (refused.reason == Reason::Rate).then_some(TOO_MANY);
+                return self.answer(&stream, answer);
+            }
+        };
+        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.readiness.turned_away();
             return self.refuse(&stream, Refusal::Connections);
         };
         if let Err(error) = set_options(&stream) {
@@ -145,19 +209,19 @@ impl Door {
             tracing::debug!(%error, "socket options were refused");
             return;
         }
-        let (departure, principal) = (Departure::default(), Arc::clone(&self.anybody));
-        let peer = Peer { address, departure, principal };
+        let (departure, principal) = (Departure::default(), Arc::clone(&self.nobody));
+        let peer = Peer { address, client: address.ip(), departure, principal };
         let owner: Arc<str> = address.to_string().into();
-        let Some(cost) = self.cost(&peer, Arc::clone(&owner), place) else {
+        let Some(cost) = self.cost(&peer, Arc::clone(&owner), permit, place) else {
             return self.refuse(&stream, Refusal::Budget);
         };
-        let this = self.clone();
+        let (service, metrics) = (self.service.clone(), self.metrics.clone());
+        let connections = self.connections.clone();
         let kind = if self.side == Side::Public { Kind::Task } else { Kind::AdminTask };
         self.connections.spawn(kind, owner, async move {
-            let Door { router, patience, connections, .. } = this;
-            let end = connection::serve(stream, peer, router, patience, &connections).await;
+            let end = connection::serve(stream, peer, service, &connections).await;
             if let End::Cut(cut) = end {
-                this.metrics.cut(cut);
+                metrics.cut(cut);
                 tracing::info!(%address, ?cut, "connection cut");
             }
             drop(cost);
@@ -165,41 +229,66 @@ impl Door {
     }
 
     /// What the connection holds while it is open; `None` when the budget has no room.
-    fn cost(&self, peer: &Peer, owner: Arc<str>, place: OwnedSemaphorePermit) -> Option<Cost> {
+    fn cost(
+        &self,
+        peer: &Peer,
+        owner: Arc<str>,
+        permit: OwnedSemaphorePermit,
+        place: Option<Place>,
+    ) -> Option<Cost> {
         let ledger = self.connections.ledger();
         if self.side == Side::Admin {
             let entry = ledger.enter(Kind::AdminConnection, owner, 0);
-            return Some(Cost { _place: place, _stake: None, _entry: Some(entry) });
+            let (_stake, _entry) = (None, Some(entry));
+            return Some(Cost { _permit: permit, _place: place, _stake, _entry });
         }
-        let bytes = limits::CONNECTION_BYTES as u64;
+        let tls = if self.service.tls.is_some() { limits::TLS_BYTES } else { 0 };
+        let bytes = (limits::CONNECTION_BYTES + tls) as u64;
         let reservation = self.budget.reserve(bytes)?;
         let entry = ledger.enter(Kind::Connection, owner, bytes);
         let stake = Stake::new(reservation, entry, peer.departure.clone(), self.metrics.clone());
-        Some(Cost { _place: place, _stake: Some(stake), _entry: None })
+        let (_stake, _entry) = (Some(stake), None);
+        Some(Cost { _permit: permit, _place: place, _stake, _entry })
     }
 
-    /// A 503 in one write, as far as the socket takes it; nobody waits for this client.
     fn refuse(&self, stream: &TcpStream, reason: Refusal) {
         self.metrics.refuse(reason);
-        let _ = stream.try_write(REFUSED);
+        self.answer(stream, Some(NO_ROOM));
+    }
+
+    /// A refusal in one write, as far as the socket takes it; nobody waits for this client. Who began
+    /// a handshake could not read it.
+    fn answer(&self, stream: &TcpStream, answer: Option<&[u8]>) {
+        if let Some(answer) = answer.filter(|_| self.service.tls.is_none()) {
+            let _ = stream.try_write(answer);
+        }
         let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
     }
 }
 
 /// Given back when the connection is over.
 struct Cost {
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
     _stake: Option<Arc<Stake>>,
     _entry: Option<Entry>,
 }
 
-const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\n\
     retry-after: 1\r\n\
     connection: close\r\n\
     content-length: 109\r\n\r\n\
     {\"type\":\"overloaded\",\"title\":\"Overloaded\",\"status\":503,\
     \"detail\":\"no room at present\",\"retry_after_seconds\":1}";
+
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
+    content-type: application/problem+json\r\n\
+    retry-after: 1\r\n\
+    connection: close\r\n\
+    content-length: 135\r\n\r\n\
+    {\"type\":\"rate_limited\",\"title\":\"Too Many Requests\",\"status\":429,\
+    \"detail\":\"too many connections of one address\",\"retry_after_seconds\":1}";
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
@@ -217,13 +306,20 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::REFUSED;
+    use super::{NO_ROOM, TOO_MANY};
 
     #[test]
-    fn the_refusal_says_its_own_length() {
-        let text = std::str::from_utf8(REFUSED).expect("ASCII");
-        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    fn the_refusals_say_their_own_length() {
+        for refusal in [NO_ROOM, TOO_MANY] {
+            let text = std::str::from_utf8(refusal).expect("ASCII");
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+            assert!(
+                head.contains(&format!("content-length: {}\r\n", body.len()))
+                    || head.ends_with(&format!("content-length: {}", body.len())),
+                "{}",
+                body.len()
+            );
+            assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+        }
     }
 }

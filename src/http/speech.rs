@@ -52,7 +52,8 @@ enum VoiceName {
 }
 
 /// What a request carries beside its body.
-struct Asker {
+struct Asker<'a> {
+    services: &'a Services,
     peer: Peer,
     id: Arc<str>,
 }
@@ -80,7 +81,8 @@ pub async fn create(
     let voice = asked.voice.map(|voice| match voice {
         VoiceName::Name(name) | VoiceName::Object { id: name } => name,
     });
-    let mut utterance = Asker { peer, id }.utterance(asked.input, "input", asked.speed)?;
+    let asker = Asker { services: &services, peer, id };
+    let mut utterance = asker.utterance(asked.input, "input", asked.speed)?;
     utterance.format = format(asked.response_format.as_deref())?;
     (utterance.voice, utterance.model) = (voice, asked.model);
     if as_events {
@@ -90,7 +92,7 @@ pub async fn create(
     Ok(deliver::begin(&services, utterance, began).await?.bytes())
 }
 
-impl Asker {
+impl Asker<'_> {
     /// An utterance of `text`, which came as `param`; format, voice and model are still the defaults.
     fn utterance(
         self,
@@ -101,7 +103,8 @@ impl Asker {
         if text.trim().is_empty() {
             return Err(ApiError::parameter(param, "empty_input", format!("{param} is empty")));
         }
-        if text.chars().take(SPEECH_INPUT_CHARS + 1).count() > SPEECH_INPUT_CHARS {
+        let chars = text.chars().count();
+        if chars > SPEECH_INPUT_CHARS {
             let message = format!("{param} is longer than {SPEECH_INPUT_CHARS} characters");
             return Err(ApiError::parameter(param, "input_too_long", message));
         }
@@ -110,6 +113,8 @@ impl Asker {
             let message = format!("speed {speed} is not between 0.25 and 4");
             return Err(ApiError::parameter("speed", "speed_out_of_range", message));
         }
+        let Peer { client, principal, departure, .. } = self.peer;
+        self.services.limits.start_stream(client, &principal, chars)?;
         Ok(Utterance {
             text,
             voice: None,
@@ -117,9 +122,9 @@ impl Asker {
             speed,
             format: Format::DEFAULT,
             owner: self.id,
-            principal: self.peer.principal,
+            principal: Arc::clone(&principal.id),
             extra_bytes: 0,
-            departure: self.peer.departure,
+            departure,
         })
     }
 }

@@ -61,6 +61,9 @@ pub async fn readyz(State(services): State<Services>) -> Response {
     if services.readiness.is_leaving() {
         return not_ready("the server is shutting down".into());
     }
+    if services.readiness.is_full() {
+        return not_ready("there is no room for more connections at present".into());
+    }
     let engines = services.speech.engines();
     let default = &engines[0];
     match default.health() {

@@ -22,7 +22,8 @@ pub struct Patience {
     pub head: Duration,
     /// Between two requests.
     pub idle: Duration,
-    /// The window in which a reader must take [`Patience::slow_reader_bytes`].
+    /// The time after which a reader that takes nothing is cut. What it takes buys it more of it, up to
+    /// this much: [`Patience::slow_reader_bytes`] buy all.
     pub slow_reader: Duration,
     /// See [`Patience::slow_reader`].
     pub slow_reader_bytes: u64,
@@ -48,13 +49,20 @@ struct State {
     patience: Patience,
     phase: Phase,
     in_flight: u32,
-    /// HTTP/2 keeps its own watch over heads; bytes between requests may be a ping.
+    /// On HTTP/2 bytes between requests may be a ping; a head that was begun is told by `owes`.
     multiplexed: bool,
-    written: u64,
-    /// While bytes wait for the peer: when the window began, and `written` then.
-    window: Option<(Instant, u64)>,
+    /// Since when the peer owes the rest of what it began.
+    owes: Option<Instant>,
+    flooded: bool,
+    /// While bytes wait for the peer: when it is cut if it takes no more.
+    slow_at: Option<Instant>,
     write_waits: bool,
+    /// When bytes last stopped waiting.
+    free_since: Instant,
 }
+
+/// A socket that took everything for so long is a reader's that keeps up.
+const KEEPS_UP: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -73,9 +81,11 @@ impl Vitals {
             phase,
             in_flight: 0,
             multiplexed: false,
-            written: 0,
-            window: None,
+            owes: None,
+            flooded: false,
+            slow_at: None,
             write_waits: false,
+            free_since: Instant::now(),
         })))
     }
 
@@ -95,6 +105,26 @@ impl Vitals {
         }
     }
 
+    /// Whether the peer began something that it has to finish soon.
+    pub fn owes(&self, owes: bool) {
+        let mut state = self.lock();
+        state.owes = match state.owes {
+            None if owes => Some(Instant::now()),
+            since if owes => since,
+            _ => None,
+        };
+    }
+
+    /// The peer sent more than can be put up with.
+    pub fn flooded(&self) {
+        self.lock().flooded = true;
+    }
+
+    /// See [`Vitals::flooded`].
+    pub fn is_flooded(&self) -> bool {
+        self.lock().flooded
+    }
+
     /// A request's head is whole; the guard ends with its answer.
     pub fn request(&self) -> InFlight {
         let mut state = self.lock();
@@ -111,24 +141,33 @@ impl Vitals {
     /// The peer took `bytes`.
     pub fn sent(&self, bytes: usize) {
         let mut state = self.lock();
-        state.written += bytes as u64;
-        state.write_waits = false;
+        let now = Instant::now();
+        if state.write_waits {
+            (state.write_waits, state.free_since) = (false, now);
+        }
+        let Patience { slow_reader, slow_reader_bytes, .. } = state.patience;
+        if let Some(slow_at) = &mut state.slow_at {
+            let bought = slow_reader.mul_f64(bytes as f64 / slow_reader_bytes as f64);
+            *slow_at = (*slow_at + bought).min(now + slow_reader);
+        }
     }
 
     /// Bytes wait for the peer.
     pub fn write_waits(&self) {
         let mut state = self.lock();
-        state.write_waits = true;
-        if state.window.is_none() {
-            state.window = Some((Instant::now(), state.written));
+        let now = Instant::now();
+        let kept_up = !state.write_waits && now.duration_since(state.free_since) >= KEEPS_UP;
+        if state.slow_at.is_none() || kept_up {
+            state.slow_at = Some(now + state.patience.slow_reader);
         }
+        state.write_waits = true;
     }
 
     /// When to look at [`Vitals::overdue`] next.
     pub fn due(&self) -> Option<Instant> {
         let state = self.lock();
-        let window = state.window.map(|(since, _)| since + state.patience.slow_reader);
-        [state.phase_due().map(|(due, _)| due), window].into_iter().flatten().min()
+        let phase = state.phase_due().map(|(due, _)| due);
+        [phase, state.owed_due(), state.slow_at].into_iter().flatten().min()
     }
 
     /// Why the connection is to be cut, if it is.
@@ -138,14 +177,15 @@ impl Vitals {
         if let Some((_, cut)) = state.phase_due().filter(|(due, _)| *due <= now) {
             return Some(cut);
         }
-        let (since, before) = state.window?;
-        if now < since + state.patience.slow_reader {
-            return None;
+        if state.owed_due().is_some_and(|due| due <= now) {
+            return Some(Cut::Head);
         }
-        if state.write_waits && state.written - before < state.patience.slow_reader_bytes {
-            return Some(Cut::SlowConsumer);
+        if state.slow_at.is_some_and(|slow_at| slow_at <= now) {
+            if state.write_waits {
+                return Some(Cut::SlowConsumer);
+            }
+            state.slow_at = None;
         }
-        state.window = state.write_waits.then_some((now, state.written));
         None
     }
 
@@ -155,6 +195,10 @@ impl Vitals {
 }
 
 impl State {
+    fn owed_due(&self) -> Option<Instant> {
+        self.owes.map(|since| since + self.patience.head)
+    }
+
     fn phase_due(&self) -> Option<(Instant, Cut)> {
         match self.phase {
             Phase::FirstBytes(since) => Some((since + self.patience.first_bytes, Cut::FirstBytes)),
@@ -209,21 +253,56 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_must_take_a_little_while_bytes_wait() {
+    async fn what_a_multiplexed_peer_owes_has_the_time_of_a_head() {
+        let vitals = Vitals::new(Patience::default());
+        vitals.greeted(true);
+        let _request = vitals.request();
+        vitals.owes(true);
+        seconds(4).await;
+        vitals.owes(true);
+        assert_eq!(vitals.overdue(), None);
+        seconds(1).await;
+        assert_eq!(vitals.overdue(), Some(Cut::Head), "more of it does not begin it anew");
+        vitals.owes(false);
+        assert_eq!((vitals.overdue(), vitals.due()), (None, None));
+    }
+
+    fn reading() -> (Vitals, InFlight) {
         let vitals = Vitals::new(Patience::default());
         vitals.greeted(false);
-        let _request = vitals.request();
+        let request = vitals.request();
         vitals.write_waits();
+        (vitals, request)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stops_is_cut_so_long_after_its_last_byte() {
+        let (vitals, _request) = reading();
+        for _ in 0..100 {
+            seconds(1).await;
+            vitals.sent(50_000);
+            vitals.write_waits();
+        }
         seconds(19).await;
         assert_eq!(vitals.overdue(), None);
-        vitals.sent(limits::SLOW_READER_BYTES as usize);
-        vitals.write_waits();
         seconds(1).await;
-        assert_eq!(vitals.overdue(), None, "it took enough; a new window begins");
-        vitals.sent(100);
-        vitals.write_waits();
-        seconds(20).await;
         assert_eq!(vitals.overdue(), Some(Cut::SlowConsumer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_sips_is_cut_and_a_slow_one_is_not() {
+        let a_second = limits::SLOW_READER_BYTES as usize / 20;
+        for (bytes, lasts) in [(a_second, 1000), (a_second / 2, 40), (1, 21)] {
+            let (vitals, _request) = reading();
+            let mut lived = 0;
+            while lived < 1000 && vitals.overdue().is_none() {
+                vitals.sent(bytes);
+                vitals.write_waits();
+                seconds(1).await;
+                lived += 1;
+            }
+            assert!((lasts - 2..=lasts + 2).contains(&lived), "{bytes} B/s: cut after {lived} s");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use super::encode::{Encoder, Format};
 use super::output::Output;
 use super::resample::Resampler;
 use super::stretch::Stretcher;
-use super::{Ended, Engine, Job, Said, Spoken, clause};
+use super::{Ended, Engine, Job, LEAVING, Said, Spoken, clause};
 use crate::bounds::ring::Closed;
 use crate::limits::{self, SPEECH_HZ};
 use crate::metrics::{Metrics, StreamEnd};
@@ -76,8 +76,8 @@ enum JobEnd {
 }
 
 impl Speaker {
-    /// Speaks the whole text into `writer`, or until its reader has left.
-    pub async fn run(self, writer: Output) {
+    /// Speaks the whole text into `writer`, or until its reader has left or the server is `stopping`.
+    pub async fn run(self, writer: Output, stopping: impl Future<Output = ()>) {
         let metrics = self.metrics.clone();
         let factor = f64::from(ENGINE_SPEED_LEAST / self.speed).max(1.0);
         let audio = match Audio::new(self.hz, factor, self.format) {
@@ -89,7 +89,12 @@ impl Speaker {
         };
         let mut stream =
             Stream { speaker: self, writer, audio, started: Instant::now(), passed_over: 0 };
-        let end = match stream.speak().await {
+        let spoken = tokio::select! {
+            biased;
+            () = stopping => Err(Halt::Failed(LEAVING.into())),
+            spoken = stream.speak() => spoken,
+        };
+        let end = match spoken {
             Ok(()) => {
                 stream.writer.finish();
                 StreamEnd::Done

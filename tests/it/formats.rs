@@ -152,8 +152,10 @@ async fn the_page_and_its_files_are_there_with_their_policy() {
         let tag = file.header("etag");
         client
             .send(
-                format!("GET {reference} HTTP/1.1\r\nhost: t\r\nif-none-match: {tag}\r\n\r\n")
-                    .as_bytes(),
+                format!(
+                    "GET {reference} HTTP/1.1\r\nhost: localhost\r\nif-none-match: {tag}\r\n\r\n"
+                )
+                .as_bytes(),
             )
             .await;
         assert_eq!(client.head().await.0, 304, "{reference}");

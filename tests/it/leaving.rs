@@ -119,7 +119,7 @@ async fn over_http2_with_several_streams_on_one_connection() {
     let mut bodies = Vec::new();
     for _ in 0..3 {
         let body = json!({"input": "A text that goes on. ".repeat(150), "response_format": "pcm"});
-        let request = hyper::Request::post("http://t/v1/audio/speech")
+        let request = hyper::Request::post("http://localhost/v1/audio/speech")
             .body(Full::new(Bytes::from(body.to_string())))
             .expect("a request");
         let mut response = sender.send_request(request).await.expect("an answer");

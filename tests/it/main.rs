@@ -3,12 +3,15 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests start processes and clients
 
+mod access;
 mod cli;
 mod deadlines;
 mod formats;
 mod http;
 mod leaving;
 mod server;
+mod smuggling;
 mod speech;
 mod tidy;
+mod tls;
 mod workers;

@@ -2,10 +2,13 @@
 //! whose end two readers could see in different places reaches a handler: both lengths at once, a
 //! length twice, a line that ends in a bare LF (RFC 9112, 2.2, 6.1, 6.3, 7.1).
 //!
-//! What is ambiguous is made invalid (zeroed, which no head and no chunk size may contain), so that
-//! the parser itself refuses it with 400 and closes, in its right place behind earlier answers.
+//! What is ambiguous is cut off, and [`POISON`] put in its place, which no head and no chunk size may
+//! contain: so the parser itself refuses it with 400 and closes, in its place behind earlier answers.
 
 use crate::limits::HYPER_BUFFER_BYTES;
+
+/// No part of a head or a chunk's size, and with the two line ends a head is looked at for certain.
+pub const POISON: &[u8] = b"\0\n\n";
 
 /// Follows the bytes of one connection.
 #[derive(Debug, Default)]
@@ -14,7 +17,6 @@ pub struct Framing {
     line: Vec<u8>,
     length: Option<u64>,
     chunked: bool,
-    refused: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,28 +40,24 @@ enum State {
 const LINE_BYTES: usize = 256;
 
 impl Framing {
-    /// Looks at what came in, and zeroes it from where it is ambiguous. True when that was now.
-    pub fn check(&mut self, bytes: &mut [u8]) -> bool {
+    /// Looks at what came in. Some: from this byte on it is ambiguous, and nothing of that may be
+    /// passed on, nor of what comes later.
+    pub fn check(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
-        while at < bytes.len() && !self.refused {
+        while at < bytes.len() {
             match self.state {
                 State::Body(left) | State::Chunk(left) => {
                     let count = left.min((bytes.len() - at) as u64);
                     at += count as usize;
                     self.passed(left - count);
                 }
-                _ => {
-                    if !self.byte(bytes[at]) {
-                        self.refused = true;
-                        bytes[at..].fill(0);
-                        return true;
-                    }
-                    at += 1;
-                }
+                _ => match self.byte(bytes[at]) {
+                    true => at += 1,
+                    false => return Some(at),
+                },
             }
         }
-        bytes[at..].fill(0);
-        false
+        None
     }
 
     fn passed(&mut self, left: u64) {
@@ -169,7 +167,7 @@ mod tests {
     fn is_refused(text: &str) -> bool {
         let refused = |step: usize| {
             let mut framing = Framing::default();
-            text.as_bytes().chunks(step).any(|part| framing.check(&mut part.to_vec()))
+            text.as_bytes().chunks(step).any(|part| framing.check(part).is_some())
         };
         let whole = refused(text.len());
         for step in [1, 2, 3, 7] {
@@ -236,14 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_zeroed_from_there_on() {
-        let mut bytes = *b"GET / HTTP/1.1\nHost: a\r\n\r\n";
-        let mut framing = Framing::default();
-        assert!(framing.check(&mut bytes));
-        assert_eq!(&bytes[..14], b"GET / HTTP/1.1");
-        assert!(bytes[14..].iter().all(|byte| *byte == 0));
-        let mut more = *b"GET / HTTP/1.1\r\n\r\n";
-        assert!(!framing.check(&mut more));
-        assert!(more.iter().all(|byte| *byte == 0));
+    fn it_is_refused_from_the_byte_at_which_that_is_known() {
+        let head = b"GET / HTTP/1.1\nHost: a\r\n\r\n";
+        assert_eq!(Framing::default().check(head), Some(14));
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{CALM_DOWN, Frames};
-use super::framing::Framing;
+use super::framing::{Framing, POISON};
 use crate::http::vitals::Vitals;
 
 /// See the module.
@@ -18,6 +18,8 @@ pub struct Socket<S> {
     stream: S,
     vitals: Vitals,
     guard: Guard,
+    /// What comes from now on is passed to nobody.
+    poisoned: bool,
 }
 
 /// What looks at the bytes that come in, by protocol.
@@ -30,22 +32,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// `prefix` was read already, and looked at by nobody.
     pub fn http1(mut prefix: BytesMut, stream: S, vitals: Vitals) -> Self {
         let mut framing = Framing::default();
-        framing.check(&mut prefix);
-        Self { prefix, stream, vitals, guard: Guard::One(framing) }
+        let ambiguous = framing.check(&prefix);
+        if let Some(at) = ambiguous {
+            prefix.truncate(at);
+            prefix.extend_from_slice(POISON);
+        }
+        let (guard, poisoned) = (Guard::One(framing), ambiguous.is_some());
+        Self { prefix, stream, vitals, guard, poisoned }
     }
 
     /// `preface` is HTTP/2's.
     pub fn http2(preface: BytesMut, stream: S, vitals: Vitals) -> Self {
         vitals.owes(true);
-        Self { prefix: preface, stream, vitals, guard: Guard::Two(Frames::new()) }
+        let guard = Guard::Two(Frames::new());
+        Self { prefix: preface, stream, vitals, guard, poisoned: false }
     }
 
-    /// Shows the guard what came in.
-    fn look(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) -> io::Result<()> {
+    /// Shows the guard what came in behind the first `before` bytes.
+    fn look(
+        &mut self,
+        buf: &mut ReadBuf<'_>,
+        before: usize,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let bytes = &buf.filled()[before..];
         match &mut self.guard {
             Guard::One(framing) => {
-                if framing.check(bytes) {
+                if let Some(at) = framing.check(bytes) {
                     tracing::debug!("a request whose end is ambiguous");
+                    buf.set_filled(before + at);
+                    self.poisoned = true;
+                    self.prefix = BytesMut::from(POISON);
+                    // Never nothing, which would be the end.
+                    self.pass_prefix(buf);
                 }
             }
             Guard::Two(frames) => {
@@ -61,6 +80,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             }
         }
         Ok(())
+    }
+
+    fn pass_prefix(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.prefix.len().min(buf.remaining());
+        buf.put_slice(&self.prefix[..count]);
+        self.prefix.advance(count);
     }
 
     fn tell(&mut self, result: &Poll<io::Result<usize>>) {
@@ -84,16 +109,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.prefix.has_remaining() {
-            let count = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix[..count]);
-            self.prefix.advance(count);
+            self.pass_prefix(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if self.poisoned {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.vitals.received();
-            self.look(&mut buf.filled_mut()[before..], cx)?;
+            self.look(buf, before, cx)?;
         }
         Poll::Ready(Ok(()))
     }

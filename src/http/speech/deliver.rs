@@ -21,7 +21,7 @@ use crate::http::error::ApiError;
 use crate::limits::HEAD_HOLD;
 use crate::metrics::Metrics;
 use crate::speech::encode::Format;
-use crate::speech::{Made, Speaking, Utterance};
+use crate::speech::{LEAVING, Made, Speaking, Utterance};
 
 /// Bytes of audio in one event: a multiple of three, so that base64 needs no padding inside.
 const EVENT_AUDIO_BYTES: usize = 3 * 1024;
@@ -160,9 +160,14 @@ impl<S: Stream<Item = Result<Bytes, Broken>>> Stream for Events<S> {
                 Some(Ok(chunk)) => self.rest = chunk,
                 Some(Err(Broken(reason))) => {
                     self.over = true;
-                    let message = format!("the engine failed: {reason}");
+                    let leaving = *reason == *LEAVING;
+                    let code = if leaving { "shutting_down" } else { "engine_failed" };
+                    let message = match leaving {
+                        true => reason.to_string(),
+                        false => format!("the engine failed: {reason}"),
+                    };
                     return event(&json!({"type": "error", "error": {
-                        "message": message, "type": "server_error", "code": "engine_failed",
+                        "message": message, "type": "server_error", "code": code,
                     }}));
                 }
                 None => {

@@ -50,7 +50,8 @@ pub async fn create(
     let asked: ElevenRequest = json::parse(&received.bytes, &PARAMETERS)?;
     drop(received);
     let speed = asked.voice_settings.and_then(|settings| settings.speed);
-    let mut utterance = Asker { peer, id }.utterance(asked.text, "text", speed)?;
+    let mut utterance =
+        Asker { services: &services, peer, id }.utterance(asked.text, "text", speed)?;
     utterance.format = format(options.output_format.as_deref())?;
     (utterance.voice, utterance.model) = (Some(voice), asked.model_id);
     Ok(deliver::begin(&services, utterance, began).await?.bytes())

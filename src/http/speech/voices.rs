@@ -91,7 +91,7 @@ pub async fn preview(
     let language = voice.language.split('-').next().unwrap_or_default();
     let known = PREVIEWS.iter().find(|(tag, _)| *tag == language);
     let text = known.map_or(PREVIEW_OF_ANY, |(_, text)| text).to_string();
-    let mut utterance = Asker { peer, id }.utterance(text, "voice", None)?;
+    let mut utterance = Asker { services: &services, peer, id }.utterance(text, "voice", None)?;
     utterance.format = format(options.response_format.as_deref())?;
     (utterance.voice, utterance.model) = (Some(name), options.model);
     Ok(deliver::begin(&services, utterance, Instant::now()).await?.bytes())
