@@ -208,8 +208,8 @@ impl ShutdownSettings {
     fn check(&self) -> Result<ShutdownConfig, ConfigError> {
         let deadline = seconds("shutdown.deadline_seconds", self.deadline_seconds, 2.0, 600.0)?;
         let balancer = door::balancer(self.balancer_seconds)?;
-        if balancer + 2 * limits::SHUTDOWN_HARD_STOP > deadline {
-            let hint = "at least 2 s less than shutdown.deadline_seconds";
+        if balancer + limits::SHUTDOWN_HARD_STOP > deadline {
+            let hint = "at least 1 s less than shutdown.deadline_seconds";
             return Err(bad("shutdown.balancer_seconds", self.balancer_seconds, hint));
         }
         Ok(ShutdownConfig { deadline, balancer })
@@ -313,7 +313,7 @@ mod tests {
             ("limits.address.connections", "0", "at least 1"),
             ("limits.address.requests_per_minute", "-1", "a whole number"),
             ("limits.block_seconds", "0", "between 1"),
-            ("shutdown.balancer_seconds", "4", "2 s less"),
+            ("shutdown.balancer_seconds", "4.5", "1 s less"),
             ("budget_bytes", "1000", "at least"),
             ("speech.engine", "siri", "espeak or tone"),
             ("speech.workers", "0", "between 1 and 64"),

@@ -8,6 +8,7 @@ mod cli;
 mod deadlines;
 mod formats;
 mod http;
+mod leaks;
 mod leaving;
 mod server;
 mod smuggling;
