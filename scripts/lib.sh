@@ -77,6 +77,11 @@ need_ffmpeg() {
         "ffmpeg" "ffmpeg-free" "ffmpeg"
 }
 
+need_slowhttptest() {
+    command -v slowhttptest >/dev/null || install "The door's tests attack with slowhttptest, which is not there." \
+        "slowhttptest openssl" "slowhttptest openssl" "slowhttptest"
+}
+
 need_python() {
     python3 -c 'import venv, ensurepip' 2>/dev/null ||
         install "The tests with real clients need Python 3.10 or newer and its venv module." \

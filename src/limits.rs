@@ -238,8 +238,9 @@ pub const SHUTDOWN_HARD_STOP: Duration = Duration::from_secs(1);
 /// After SIGTERM new clients are still let in for so long, while readiness says that we leave, so
 /// that a balancer that asks once or twice a second sends none into a closed door.
 pub const SHUTDOWN_BALANCER: Duration = Duration::from_millis(500);
-/// Streams that are left are told so this long before they are cut.
-pub const SHUTDOWN_LAST_WORD: Duration = Duration::from_millis(250);
+/// Streams that are left are told so this long before they are cut: a reader at the pace of speech has
+/// to take first what stands in its socket.
+pub const SHUTDOWN_LAST_WORD: Duration = Duration::from_secs(1);
 /// What is left of blocking work when all else has ended is not waited for any longer.
 pub const SHUTDOWN_RUNTIME: Duration = Duration::from_millis(250);
 

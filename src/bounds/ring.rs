@@ -218,6 +218,17 @@ impl Writer {
         self.end(End::Failed(Broken(reason.into())));
     }
 
+    /// As [`Writer::fail`], at once: what is queued is dropped.
+    pub fn abort(mut self, reason: &str) {
+        let queued = {
+            let mut state = self.shared.lock();
+            (std::mem::take(&mut state.full), state.tail.take())
+        };
+        // Outside of the lock, which pages that go back take themselves.
+        drop(queued);
+        self.end(End::Failed(Broken(reason.into())));
+    }
+
     fn end(&mut self, end: End) {
         self.finished = true;
         let waker = {

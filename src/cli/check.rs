@@ -16,9 +16,10 @@ pub fn print(settings: &Settings) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks `/healthz` of the first configured address; for containers, which have no curl.
+/// Asks `/healthz` of the first configured address; for containers, which have no curl. Where that
+/// speaks TLS, of the admin address, which never does.
 pub fn health(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut address = config.listen[0];
+    let mut address = if config.access.tls.is_some() { config.admin } else { config.listen[0] };
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
             std::net::Ipv4Addr::LOCALHOST.into()
@@ -28,7 +29,7 @@ pub fn health(config: &Config) -> anyhow::Result<ExitCode> {
     }
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;
     let healthy = &answer == b"HTTP/1.1 200";

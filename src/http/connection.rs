@@ -170,8 +170,10 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 /// hyper may see the end before the watcher does: then this is the moment, with all still in place.
 fn outcome(result: hyper::Result<()>, departure: &Departure, vitals: &Vitals) -> End {
     departure.note();
+    if let Some(cut) = vitals.fault() {
+        return End::Cut(cut);
+    }
     match result {
-        _ if vitals.is_flooded() => End::Cut(Cut::Flood),
         Ok(()) => End::Closed,
         Err(error) if error.is_parse() => End::Cut(Cut::Malformed),
         Err(error) => {

@@ -23,6 +23,8 @@ pub struct ApiError {
     param: Option<&'static str>,
     code: Option<&'static str>,
     retry_after_seconds: Option<u32>,
+    /// Whether the connection ends with this answer.
+    closes: bool,
 }
 
 #[derive(Serialize)]
@@ -52,7 +54,7 @@ pub struct Problem {
 impl ApiError {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status, message, param: None, code: None, retry_after_seconds: None }
+        Self { status, message, param: None, code: None, retry_after_seconds: None, closes: false }
     }
 
     fn retry_after(mut self, seconds: u32) -> Self {
@@ -133,7 +135,10 @@ impl ApiError {
     /// 400: RFC 9112, 3.2.
     pub fn bad_host(what: &str) -> Self {
         let message = format!("the request has {what}; it must name one host");
-        Self::new(StatusCode::BAD_REQUEST, message).code("bad_host")
+        let mut error = Self::new(StatusCode::BAD_REQUEST, message).code("bad_host");
+        // Where one reader saw another host, the next request may be another's as well.
+        error.closes = true;
+        error
     }
 
     /// 421: without keys, only names that no web site can make its own.
@@ -311,11 +316,15 @@ pub async fn no_method(request: Request) -> Response {
 
 /// `error` in the shape of the place: OpenAI's under `/v1`, else RFC 9457's.
 pub fn shaped(path: &str, error: ApiError) -> Response {
-    if path.starts_with("/v1/") {
-        error.into_response()
-    } else {
-        Problem::from(error).into_response()
+    let closes = error.closes;
+    let mut response = match path.starts_with("/v1/") {
+        true => error.into_response(),
+        false => Problem::from(error).into_response(),
+    };
+    if closes {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 /// What a client sent, short and without anything that acts on a terminal.

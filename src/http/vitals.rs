@@ -53,7 +53,8 @@ struct State {
     multiplexed: bool,
     /// Since when the peer owes the rest of what it began.
     owes: Option<Instant>,
-    flooded: bool,
+    /// Why the connection failed, where its socket knows better than the parser.
+    fault: Option<Cut>,
     /// While bytes wait for the peer: when it is cut if it takes no more.
     slow_at: Option<Instant>,
     write_waits: bool,
@@ -82,7 +83,7 @@ impl Vitals {
             in_flight: 0,
             multiplexed: false,
             owes: None,
-            flooded: false,
+            fault: None,
             slow_at: None,
             write_waits: false,
             free_since: Instant::now(),
@@ -117,12 +118,17 @@ impl Vitals {
 
     /// The peer sent more than can be put up with.
     pub fn flooded(&self) {
-        self.lock().flooded = true;
+        self.lock().fault = Some(Cut::Flood);
     }
 
-    /// See [`Vitals::flooded`].
-    pub fn is_flooded(&self) -> bool {
-        self.lock().flooded
+    /// What the peer sent was refused before it was parsed.
+    pub fn malformed(&self) {
+        self.lock().fault = Some(Cut::Malformed);
+    }
+
+    /// See [`Vitals::flooded`] and [`Vitals::malformed`].
+    pub fn fault(&self) -> Option<Cut> {
+        self.lock().fault
     }
 
     /// A request's head is whole; the guard ends with its answer.

@@ -107,6 +107,14 @@ impl Output {
             Output::Log(writer, _) => writer.fail(reason),
         }
     }
+
+    /// As [`Output::fail`], at once: nobody waits for what is queued.
+    pub fn abort(self, reason: &str) {
+        match self {
+            Output::Pipe(writer) => writer.abort(reason),
+            Output::Log(writer, _) => writer.fail(reason),
+        }
+    }
 }
 
 impl Reader {

@@ -50,6 +50,7 @@ pub struct Speaker {
 enum Halt {
     ReaderGone,
     Failed(String),
+    Leaving,
 }
 
 impl From<Closed> for Halt {
@@ -91,7 +92,7 @@ impl Speaker {
             Stream { speaker: self, writer, audio, started: Instant::now(), passed_over: 0 };
         let spoken = tokio::select! {
             biased;
-            () = stopping => Err(Halt::Failed(LEAVING.into())),
+            () = stopping => Err(Halt::Leaving),
             spoken = stream.speak() => spoken,
         };
         let end = match spoken {
@@ -100,6 +101,10 @@ impl Speaker {
                 StreamEnd::Done
             }
             Err(Halt::ReaderGone) => StreamEnd::ReaderGone,
+            Err(Halt::Leaving) => {
+                stream.writer.abort(LEAVING);
+                StreamEnd::Failed
+            }
             Err(Halt::Failed(reason)) => {
                 tracing::warn!(owner = %stream.speaker.owner, reason, "a stream broke off");
                 stream.writer.fail(&reason);

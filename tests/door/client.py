@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -40,6 +41,16 @@ class Connection:
         return cls(
             *await asyncio.wait_for(asyncio.open_connection(*address, **name), PATIENCE_SECONDS)
         )
+
+    @classmethod
+    async def open_narrow(cls, address: Address) -> Connection:
+        """With small receive buffers, the kernel's and ours: what the server has sent is soon read. Left
+        to itself the kernel would hold half a minute of audio, and behind it whatever came last."""
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        return cls(*await asyncio.open_connection(sock=sock, limit=8 * 1024))
 
     async def ask(self, message: bytes) -> Reply:
         """Sends a request and reads its whole answer."""

@@ -53,7 +53,7 @@ async def load(server: Server) -> AsyncIterator[Load]:
     """Streams and event streams that are read slowly, idle connections, and requests half sent."""
     on = Load()
     for number in range(STREAMS + EVENTS):
-        connection = await Connection.open(server.address)
+        connection = await Connection.open_narrow(server.address)
         more = {} if number < STREAMS else {"stream_format": "sse"}
         text = f"{number} {client.LONG}"[:4000]
         connection.writer.write(client.speech_request(text, "pcm", **more))

@@ -95,6 +95,87 @@ fn check_prints_what_is_in_force() {
 }
 
 #[test]
+fn keys_are_made_listed_and_revoked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("keys.toml");
+    let keys = |args: &[&str]| {
+        let file = ["--keys-file", file.to_str().expect("a plain path")];
+        run(&[&["keys"], args, &file].concat())
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let added = keys(&["add", "kiosk", "--scope", "speech,media", "--requests-per-minute", "60"]);
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    let key = text(&added.stdout).trim().to_string();
+    assert!(key.starts_with("evs_") && !text(&added.stderr).contains(&key), "{key}");
+    let listed = text(&keys(&["list"]).stdout);
+    for part in ["kiosk", "speech,media", "requests 60", "20"] {
+        assert!(listed.contains(part) && !listed.contains(&key), "{listed}");
+    }
+    for (args, said) in [
+        (&["add", "kiosk"][..], "is there already"),
+        (&["add", "a b"], "letters, digits"),
+        (&["add", "x", "--scope", "all"], "speech"),
+        (&["revoke", "nobody"], "no key of this name"),
+    ] {
+        let output = keys(args);
+        assert!(!output.status.success() && text(&output.stderr).contains(said), "{output:?}");
+    }
+    assert!(keys(&["revoke", "kiosk"]).status.success());
+    assert!(text(&keys(&["list"]).stderr).contains("nobody is let in"));
+    let without = run(&["keys", "list"]);
+    assert!(text(&without.stderr).contains("--keys-file"), "{without:?}");
+}
+
+/// What a key must never be found in: what the server says, and what it answers.
+#[test]
+fn a_key_is_never_said_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("keys.toml");
+    let file = file.to_str().expect("a plain path");
+    let key = run(&["keys", "add", "canary", "--keys-file", file]).stdout;
+    let key = String::from_utf8(key).expect("text").trim().to_string();
+    let secret = &key[4..];
+    let free = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--announce"];
+    let mut server = evensong(&[&free[..], &TONE[..], &["--keys-file", file]].concat())
+        .env("EVENSONG_LOG", "trace")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(server.stdout.take().expect("a pipe"));
+    std::io::BufRead::read_line(&mut stdout, &mut line).expect("a line");
+    let announced: Value = serde_json::from_str(&line).expect("JSON");
+    let mut said = String::new();
+    for (side, path, field) in [
+        ("listen", "/v1/models", format!("authorization: Bearer {key}")),
+        ("listen", "/v1/models", format!("authorization: Bearer {key}x")),
+        ("listen", "/v1/models", format!("authorization: {key}")),
+        ("listen", "/v1/text-to-speech/x", format!("xi-api-key: {key}")),
+        ("listen", &format!("/v1/models?key={key}&ticket={key}"), "x: y".into()),
+        ("listen", "/v1/models", format!("host: {key}")),
+        ("admin", "/metrics", "x: y".into()),
+        ("admin", "/debug/ledger", "x: y".into()),
+    ] {
+        let url = announced[side].as_str().or(announced[side][0].as_str()).expect("an address");
+        let mut stream = std::net::TcpStream::connect(&url[7..]).expect("it listens");
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\n{field}\r\nconnection: close\r\n\r\n"
+        );
+        std::io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
+        std::io::Read::read_to_string(&mut stream, &mut said).expect("an answer");
+    }
+    assert!(said.contains("200 OK") && said.contains("invalid_api_key"), "{said}");
+    let pid = rustix::process::Pid::from_raw(server.id() as i32).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let output = server.wait_with_output().expect("it ends");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("server stopped"), "{log}");
+    assert!(!said.contains(secret), "an answer says the key");
+    assert!(!log.contains(secret), "the log says the key: {log}");
+}
+
+#[test]
 fn voices_are_listed() {
     let output = run(&[&["voices", "list"], &TONE[..]].concat());
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("tone "), "{output:?}");

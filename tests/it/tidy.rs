@@ -6,6 +6,7 @@
 //! fail is a defect. Here they meet the repository.
 
 mod arrows;
+mod faults;
 mod packages;
 mod shape;
 mod source;
@@ -88,4 +89,13 @@ fn named_packages_are_direct_and_used() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .expect("Cargo.toml is readable");
     expect_none(packages::complaints(&manifest, &program()));
+}
+
+#[test]
+fn the_catalogue_of_faults_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
+    let catalogue = read(Path::new("docs/faults.md")).expect("the catalogue is readable");
+    assert!(catalogue.matches("::").count() > 30, "the catalogue names its tests");
+    expect_none(faults::complaints(&catalogue, read));
 }

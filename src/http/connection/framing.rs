@@ -11,12 +11,24 @@ use crate::limits::HYPER_BUFFER_BYTES;
 pub const POISON: &[u8] = b"\0\n\n";
 
 /// Follows the bytes of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Framing {
     state: State,
     line: Vec<u8>,
     length: Option<u64>,
     chunked: bool,
+    /// Bytes of the request line so far; none behind it.
+    request_line: Option<usize>,
+}
+
+/// What is wrong with a request, and from which byte on nothing of it may be passed on, nor of what
+/// comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its end could be seen in two places.
+    Ambiguous(usize),
+    /// Its target does not end within what a head may be.
+    TargetTooLong(usize),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,13 +50,24 @@ enum State {
 
 /// Longest line that is kept to be looked at: no length needs more, and nothing else is asked for.
 const LINE_BYTES: usize = 256;
+/// A target of this length still fits into the buffer with a short head; the gate wants less.
+const REQUEST_LINE_BYTES: usize = HYPER_BUFFER_BYTES - 512;
+
+impl Default for Framing {
+    fn default() -> Self {
+        let (line, request_line) = (Vec::new(), Some(0));
+        Self { state: State::Head, line, length: None, chunked: false, request_line }
+    }
+}
 
 impl Framing {
-    /// Looks at what came in. Some: from this byte on it is ambiguous, and nothing of that may be
-    /// passed on, nor of what comes later.
-    pub fn check(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// Looks at what came in, for what is wrong with it.
+    pub fn check(&mut self, bytes: &[u8]) -> Option<Fault> {
         let mut at = 0;
         while at < bytes.len() {
+            if self.request_line.is_some_and(|length| length >= REQUEST_LINE_BYTES) {
+                return Some(Fault::TargetTooLong(at));
+            }
             match self.state {
                 State::Body(left) | State::Chunk(left) => {
                     let count = left.min((bytes.len() - at) as u64);
@@ -53,7 +76,7 @@ impl Framing {
                 }
                 _ => match self.byte(bytes[at]) {
                     true => at += 1,
-                    false => return Some(at),
+                    false => return Some(Fault::Ambiguous(at)),
                 },
             }
         }
@@ -73,6 +96,7 @@ impl Framing {
     fn byte(&mut self, byte: u8) -> bool {
         let after_cr = self.line.last() == Some(&b'\r');
         if byte != b'\n' {
+            self.request_line = self.request_line.map(|length| length + 1);
             // A CR stands before an LF and nowhere else; a line longer than is kept ends in none.
             if after_cr && self.line.len() < LINE_BYTES {
                 return false;
@@ -95,6 +119,7 @@ impl Framing {
     fn end_of_line(&mut self, line: &[u8]) -> bool {
         match self.state {
             State::Head if line.is_empty() => self.end_of_head(),
+            State::Head if self.request_line.take().is_some() => true,
             State::Head => self.field(line),
             State::Size => match size(line) {
                 Some(0) => {
@@ -120,6 +145,7 @@ impl Framing {
     }
 
     fn end_of_head(&mut self) -> bool {
+        self.request_line = Some(0);
         let (chunked, length) = (std::mem::take(&mut self.chunked), self.length.take());
         self.state = match (chunked, length) {
             (true, Some(_)) => return false,
@@ -236,6 +262,9 @@ mod tests {
     #[test]
     fn it_is_refused_from_the_byte_at_which_that_is_known() {
         let head = b"GET / HTTP/1.1\nHost: a\r\n\r\n";
-        assert_eq!(Framing::default().check(head), Some(14));
+        assert_eq!(Framing::default().check(head), Some(Fault::Ambiguous(14)));
+        let long = [&b"GET /"[..], &vec![b'a'; 20_000], b" HTTP/1.1\r\n"].concat();
+        let fault = Fault::TargetTooLong(REQUEST_LINE_BYTES);
+        assert_eq!(Framing::default().check(&long), Some(fault));
     }
 }

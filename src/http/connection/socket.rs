@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{CALM_DOWN, Frames};
-use super::framing::{Framing, POISON};
+use super::framing::{Fault, Framing, POISON};
 use crate::http::vitals::Vitals;
 
 /// See the module.
@@ -22,6 +22,9 @@ pub struct Socket<S> {
     poisoned: bool,
 }
 
+const TARGET_TOO_LONG: &[u8] = b"HTTP/1.1 414 URI Too Long\r\nconnection: close\r\n\
+    content-length: 0\r\n\r\n";
+
 /// What looks at the bytes that come in, by protocol.
 enum Guard {
     One(Framing),
@@ -33,7 +36,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub fn http1(mut prefix: BytesMut, stream: S, vitals: Vitals) -> Self {
         let mut framing = Framing::default();
         let ambiguous = framing.check(&prefix);
-        if let Some(at) = ambiguous {
+        // So short a prefix holds no target that is too long.
+        if let Some(Fault::Ambiguous(at)) = ambiguous {
             prefix.truncate(at);
             prefix.extend_from_slice(POISON);
         }
@@ -58,14 +62,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let bytes = &buf.filled()[before..];
         match &mut self.guard {
             Guard::One(framing) => {
-                if let Some(at) = framing.check(bytes) {
-                    tracing::debug!("a request whose end is ambiguous");
-                    buf.set_filled(before + at);
-                    self.poisoned = true;
-                    self.prefix = BytesMut::from(POISON);
-                    // Never nothing, which would be the end.
-                    self.pass_prefix(buf);
+                let Some(fault) = framing.check(bytes) else { return Ok(()) };
+                tracing::debug!(?fault, "a request that is refused before it is read");
+                self.poisoned = true;
+                let (Fault::Ambiguous(at) | Fault::TargetTooLong(at)) = fault;
+                buf.set_filled(before + at);
+                // The parser would call it a head that is too large; where it is in the middle of an
+                // answer, that has to do.
+                if matches!(fault, Fault::TargetTooLong(_)) && !self.vitals.is_busy() {
+                    self.vitals.malformed();
+                    let _ = Pin::new(&mut self.stream).poll_write(cx, TARGET_TOO_LONG);
+                    let _ = Pin::new(&mut self.stream).poll_flush(cx);
+                    return Err(io::Error::other("a target that is too long"));
                 }
+                self.prefix = BytesMut::from(POISON);
+                // Never nothing, which would be the end.
+                self.pass_prefix(buf);
             }
             Guard::Two(frames) => {
                 let fine = frames.check(bytes);
