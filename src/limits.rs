@@ -184,6 +184,9 @@ pub const PIECE_LEAST: Duration = Duration::from_millis(1500);
 pub const AHEAD_MOST: Duration = Duration::from_secs(10);
 /// A request is refused when its first piece would have to wait longer.
 pub const FIRST_PIECE_WAIT_MOST: Duration = Duration::from_millis(250);
+/// A stream's next piece is made so long before its audio runs out: a piece takes milliseconds, but on a
+/// machine that is asked for more than it can do they are not all its own.
+pub const PIECE_MARGIN: Duration = Duration::from_millis(250);
 /// Bytes of one frame between a worker and the server: most words fit into one (0.7 s), so that a
 /// worker that dies does so between words.
 pub const WORKER_FRAME_BYTES: usize = 32 * KIB;

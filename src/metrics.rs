@@ -2,6 +2,8 @@
 //! (two servers in one process do not mix), label sets are closed enums, and nothing here grows with
 //! time: histograms are fixed buckets, so no upkeep is needed when nobody scrapes.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
@@ -10,7 +12,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::AtomicU64;
 
 /// Upper bounds in seconds for things that should take milliseconds.
 const QUICK_SECONDS: [f64; 12] =
@@ -111,9 +112,21 @@ pub struct LeftLabel {
     pub held: Left,
 }
 
-/// All metrics of one server. Names are as exported, without the `evensong` prefix.
+/// All metrics of one server. Clones share them, and cost one count: requests carry them about.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub struct Metrics(Arc<All>);
+
+impl std::ops::Deref for Metrics {
+    type Target = All;
+
+    fn deref(&self) -> &All {
+        &self.0
+    }
+}
+
+/// See [`Metrics`]. Names are as exported, without the `evensong` prefix.
+#[derive(Debug, Default)]
+pub struct All {
     /// `connections_total`: client connections accepted.
     pub connections: Counter,
     /// `connection_cuts_total{reason}`: connections that we ended.

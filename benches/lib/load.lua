@@ -6,6 +6,7 @@
 -- PAUSE_MS stands between two requests of a connection, give or take a half; 0 asks again at once.
 
 local threads = {}
+local words = { "ace", "bat", "cow", "dot", "elm", "fog", "gem", "hut", "ink", "jar" }
 
 function setup(thread)
     table.insert(threads, thread)
@@ -15,9 +16,9 @@ function init(arguments)
     engine, pause = arguments[1], tonumber(arguments[2])
     asked, spoken, refused, other = 0, 0, 0, 0
     math.randomseed(1)
-    -- Long numbers take long to say: a few digits that no earlier run had, and the count.
-    local run = os.time() % 997
-    body = '{"model":"' .. engine .. '","response_format":"wav","input":"' .. run .. ', %d."}'
+    -- Each text as long as the next: a word for each digit of the run and of the count.
+    run = os.time() % 1000
+    body = '{"model":"' .. engine .. '","response_format":"wav","input":"%s"}'
     head = { ["Content-Type"] = "application/json", ["Host"] = "localhost" }
 end
 
@@ -30,7 +31,9 @@ end
 
 function request()
     asked = asked + 1
-    return wrk.format("POST", "/v1/audio/speech", head, body:format(asked))
+    local digits = ("%03d%06d"):format(run, asked % 1000000)
+    local text = digits:gsub("%d", function(digit) return words[digit + 1] .. " " end)
+    return wrk.format("POST", "/v1/audio/speech", head, body:format(text))
 end
 
 function response(status)

@@ -55,6 +55,14 @@ pub enum Ahead {
 }
 
 impl Ahead {
+    /// Whether nothing was made yet: nobody has heard anything, so that nobody hears a gap.
+    pub fn is_new(&self) -> bool {
+        match self {
+            Ahead::Fixed(ahead) => ahead.is_zero(),
+            Ahead::Live { made, .. } => made.is_zero(),
+        }
+    }
+
     /// At this moment; a stream that is over needs nothing.
     pub fn now(&self) -> Duration {
         let (made, since, gauge) = match self {

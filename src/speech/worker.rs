@@ -8,7 +8,7 @@ pub mod wire;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -109,7 +109,7 @@ impl Engine for WorkerEngine {
     fn speak(&self, job: Job) -> mpsc::Receiver<Said> {
         let (said, hear) = mpsc::channel(limits::WORKER_FRAMES_QUEUED);
         let entry = self.spawner.ledger().enter(Kind::Job, Arc::clone(&job.owner), 0);
-        self.shared.queue.put(Waiting { job, said, entry });
+        self.shared.queue.put(Waiting { job, said, entry, since: Instant::now() });
         hear
     }
 }

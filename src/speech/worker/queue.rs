@@ -1,17 +1,22 @@
-//! Who is spoken next: the stream with the least audio ahead of its reader, of equal ones the first
-//! to come. Invariant: how much that is, is asked at the moment when a worker is free; a job whose
+//! Who is spoken next: the stream that must have audio soonest (earliest deadline first): one that is
+//! heard when what is ahead of its reader has run out, a new one when it has waited as long as a first
+//! piece may. Invariant: how much is ahead is asked at the moment when a worker is free; a job whose
 //! asker has left is never handed to a worker.
+//!
+//! New streams do not simply come first: while more of them ask than can be spoken there is always
+//! another, and those who listen would hear a gap.
 //!
 //! The queue needs no bound of its own: a stream has at most one job in it, and streams are bounded
 //! by the budget. So it is a list that is looked through, some 600 jobs at the most.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
 use crate::ledger::Entry;
+use crate::limits::{FIRST_PIECE_WAIT_MOST, PIECE_MARGIN};
 use crate::speech::{Job, Said};
 
 /// A new measurement's part in the mean length of a job.
@@ -25,6 +30,18 @@ pub struct Waiting {
     pub said: mpsc::Sender<Said>,
     /// Its line in the ledger.
     pub entry: Entry,
+    /// When it was queued.
+    pub since: Instant,
+}
+
+impl Waiting {
+    /// How long it can still wait without harm.
+    fn slack(&self, now: Instant) -> Duration {
+        if self.job.ahead.is_new() {
+            return FIRST_PIECE_WAIT_MOST.saturating_sub(now.duration_since(self.since));
+        }
+        self.job.ahead.now().saturating_sub(PIECE_MARGIN)
+    }
 }
 
 /// See the module.
@@ -74,22 +91,22 @@ impl Queue {
         state.mean_job_seconds += MEAN_WEIGHT * (seconds - state.mean_job_seconds);
     }
 
-    /// How long the job of a stream without audio would wait: the others that have none go before it,
+    /// How long the job of a new stream would wait: those that can wait no longer than it go before it,
     /// shared by the workers.
     pub fn projected_wait(&self) -> Duration {
-        let state = self.lock();
+        let (now, state) = (Instant::now(), self.lock());
         if state.idle > state.waiting.len() {
             return Duration::ZERO;
         }
-        let has_none = |waiting: &&Waiting| waiting.job.ahead.now().is_zero();
-        let before = state.waiting.iter().filter(has_none).count();
+        let sooner = |waiting: &&Waiting| waiting.slack(now) <= FIRST_PIECE_WAIT_MOST;
+        let before = state.waiting.iter().filter(sooner).count();
         let rounds = before as f64 / self.workers.max(1) as f64;
         Duration::from_secs_f64(rounds * state.mean_job_seconds)
     }
 
     fn pop(&self) -> Option<Waiting> {
         let mut unwanted = Vec::new(); // dropped after the lock
-        let mut state = self.lock();
+        let (now, mut state) = (Instant::now(), self.lock());
         let mut least: Option<(Duration, usize)> = None;
         let mut place = 0;
         while place < state.waiting.len() {
@@ -97,11 +114,11 @@ impl Queue {
                 unwanted.extend(state.waiting.remove(place));
                 continue;
             }
-            let ahead = state.waiting[place].job.ahead.now();
-            if least.is_none_or(|(so_far, _)| ahead < so_far) {
-                least = Some((ahead, place));
+            let slack = state.waiting[place].slack(now);
+            if least.is_none_or(|(so_far, _)| slack < so_far) {
+                least = Some((slack, place));
             }
-            if ahead.is_zero() {
+            if slack.is_zero() {
                 break; // nobody has less
             }
             place += 1;
@@ -139,7 +156,6 @@ mod tests {
     use crate::ledger::{Kind, Ledger};
     use crate::speech::Ahead;
     use futures_util::FutureExt;
-    use std::time::Instant;
 
     fn job(ledger: &Ledger, owner: &str, ahead: Duration) -> (Waiting, mpsc::Receiver<Said>) {
         let (said, hear) = mpsc::channel(1);
@@ -154,7 +170,8 @@ mod tests {
             ahead: Ahead::Fixed(ahead),
             owner: owner.into(),
         };
-        (Waiting { job, said, entry: ledger.enter(Kind::Job, owner, 0) }, hear)
+        let (entry, since) = (ledger.enter(Kind::Job, owner, 0), Instant::now());
+        (Waiting { job, said, entry, since }, hear)
     }
 
     fn taken(queue: &Queue) -> Option<String> {
@@ -177,6 +194,22 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| taken(&queue)).collect();
         assert_eq!(order, ["new", "new too", "one ahead", "two ahead"]);
         assert!(ledger.is_idle());
+    }
+
+    #[test]
+    fn who_would_soon_hear_a_gap_goes_before_who_has_heard_nothing_yet() {
+        let (ledger, queue) = (Ledger::new(), Queue::new(1));
+        let millis = Duration::from_millis;
+        let (a, _hear_a) = job(&ledger, "new", millis(0));
+        let (b, _hear_b) = job(&ledger, "soon", PIECE_MARGIN + millis(50));
+        let (c, _hear_c) = job(&ledger, "later", PIECE_MARGIN + millis(900));
+        let (mut d, _hear_d) = job(&ledger, "has waited", millis(0));
+        d.since = Instant::now().checked_sub(millis(240)).expect("a machine that is up for long");
+        for waiting in [a, b, c, d] {
+            queue.put(waiting);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| taken(&queue)).collect();
+        assert_eq!(order, ["has waited", "soon", "new", "later"]);
     }
 
     #[test]
