@@ -156,6 +156,8 @@ impl Settings {
             builder = builder.add_source(source.required(true));
         }
         for key in KEYS {
+            // An empty variable is what is left of one that was not set (`${X:-}`): it says nothing.
+            let env = |name: &str| env(name).filter(|text| !text.trim().is_empty());
             if let Some(text) = flags(key.name).or_else(|| env(&key.env())) {
                 builder = builder.set_override(key.name, key.parse(&text)?)?;
             }
@@ -288,12 +290,14 @@ mod tests {
         let env = |name: &str| match name {
             "EVENSONG_SPEECH_WORKERS" => Some("4".to_string()),
             "EVENSONG_LISTEN" => Some("127.0.0.1:2, [::1]:3".to_string()),
+            "EVENSONG_INSECURE" | "EVENSONG_ADMIN" => Some(" ".to_string()),
             _ => None,
         };
         let flag = |key: &str| (key == "speech.workers").then(|| "5".to_string());
         let settings = Settings::read(Some(file.path()), env, flag).expect("read");
         let config = settings.check().expect("good");
         assert_eq!((config.speech.workers, config.speech.tone), (5, true));
+        assert!(!config.access.origins.insecure, "an empty variable says nothing");
         assert_eq!((config.admin.port(), config.listen.len(), config.listen[1].port()), (1, 2, 3));
     }
 
@@ -319,6 +323,7 @@ mod tests {
             ("speech.workers", "0", "between 1 and 64"),
             ("speech.workers", "many", "a whole number"),
             ("speech.tone", "maybe", "true or false"),
+            ("insecure", "", "true or false"),
             ("shutdown.deadline_seconds", "0.1", "between 2 and 600"),
             ("limits.connections", "0", "at least 1"),
         ] {

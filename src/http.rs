@@ -19,7 +19,7 @@ mod status;
 pub mod tls;
 mod vitals;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::speech::Speech;
 use auth::{Access, Auth, Principal, Scope};
 use gate::Gate;
-use limit::Limits;
+use limit::{Client, Limits};
 use origin::OriginConfig;
 use routes::{Routes, Rule};
 
@@ -108,8 +108,8 @@ impl Readiness {
 pub struct Peer {
     /// The other end of the connection.
     pub address: SocketAddr,
-    /// The client's own address, also behind a proxy that we trust.
-    pub client: IpAddr,
+    /// Where the client is, also behind a proxy that we trust.
+    pub client: Client,
     /// When the client left, once it has.
     pub departure: Departure,
     /// Who it is, once the gate has let it in.
@@ -159,9 +159,10 @@ fn guarded(
     let mut router = router
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
-        .layer(axum::middleware::from_fn_with_state(gate, gate::layer));
+        .layer(axum::middleware::from_fn_with_state(gate.clone(), gate::layer));
     if let Some(cors) = cors {
-        router = router.layer(cors);
+        let preflights = axum::middleware::from_fn_with_state(gate, gate::preflights);
+        router = router.layer(cors).layer(preflights);
     }
     router
         .layer(axum::middleware::from_fn(gate::security_headers))

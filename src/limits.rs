@@ -79,6 +79,10 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 pub const BODY_WINDOW: Duration = Duration::from_secs(5);
 /// 1 KiB/s over the window: the slowest mobile uplink is quicker.
 pub const BODY_LEAST_BYTES: usize = 5 * KIB;
+/// A connection that was asked to end in good order has this long to do so.
+pub const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
+/// A server that leaves gives this to whoever has come and not asked yet.
+pub const LEAVING_GRACE: Duration = Duration::from_millis(250);
 /// Idle time between two requests of one connection; longer than the proxies in front keep theirs.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
 /// A reader that takes nothing of what waits is cut after this; `SLOW_READER_BYTES` taken buy it anew.
@@ -106,6 +110,8 @@ pub const H2_CALM_BURST: f64 = 256.0;
 pub const H2_CALM_A_SECOND: f64 = 32.0;
 /// and one for so many bytes that it took: a reader acknowledges each frame twice.
 pub const H2_CALM_SENT_BYTES: f64 = 512.0;
+/// and so many for each answer, which may be smaller than that.
+pub const H2_CALM_ANSWER: f64 = 2.0;
 /// What a TLS connection owns beside the rest: its keys and states, and two records of 16 KiB each
 /// way (RFC 8446, 5.1).
 pub const TLS_BYTES: usize = 48 * KIB;
@@ -140,13 +146,17 @@ pub const CONNECTS_A_MINUTE: u32 = 6000;
 pub const REQUESTS_A_MINUTE: u32 = 6000;
 /// Streams begun a minute.
 pub const STARTS_A_MINUTE: u32 = 600;
+/// Streams at once of one address or key: about a quarter of the budget's.
+pub const STREAMS_AT_ONCE: usize = 150;
 /// Characters to be spoken a minute: 200 people who read as fast as they can.
 pub const CHARACTERS_A_MINUTE: u32 = 300_000;
 /// Wrong keys and tickets a minute from one address.
 pub const WRONG_KEYS_A_MINUTE: u32 = 60;
 /// Addresses and keys remembered by the limiter: about 100 bytes each.
 pub const LIMITER_KEYS: usize = 32_768;
-/// Refusals within this time are one strike, so that a burst is not taken for a habit.
+/// A strike is so many refusals
+pub const STRIKE_REFUSALS: u32 = 10;
+/// within this time: who heeds `Retry-After` has one or two, also with a few at once.
 pub const STRIKE_EVERY: Duration = Duration::from_secs(1);
 /// Strikes after which the log names who it is.
 pub const STRIKES_TO_WARN: u32 = 3;

@@ -26,8 +26,6 @@ pub enum Cut {
     Head,
     /// A request body was not finished in time.
     Body,
-    /// Idle between requests for too long.
-    Idle,
     /// Bytes waited and the reader did not take them.
     SlowConsumer,
     /// What came was no HTTP, or its end was ambiguous.

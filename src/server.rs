@@ -13,6 +13,7 @@ use crate::http::admin::Baseline;
 use crate::http::auth::Auth;
 use crate::http::limit::Limits;
 use crate::http::listen::{Door, DoorConfig, Listener, Side, connections_that_fit};
+use crate::http::origin::OriginConfig;
 use crate::http::tls::Tls;
 use crate::http::{self, Readiness, Services, admin};
 use crate::ledger::Ledger;
@@ -151,6 +152,8 @@ impl Server {
         // The admin listener is open already, and stands in the ledger only after it was opened.
         let mut baseline = Baseline::take(&core.ledger);
         baseline.counts_listener();
+        // No site's page may read what the operator sees.
+        let origins = OriginConfig { origins: Vec::new(), ..origins };
         let router = admin::router(services.clone(), baseline, origins, admin_auth.clone());
         let few = DoorConfig { connections: limits::ADMIN_CONNECTIONS, ..DoorConfig::default() };
         Door::new(Side::Admin, router, few, &services, admin.spawner())

@@ -23,7 +23,7 @@ use crate::ledger::{Kind, Ledger};
 
 pub use child::Child;
 pub use cleanup::Cleanup;
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, leave_signals_to_the_server};
 
 /// Owns tasks; they do not outlive it.
 pub struct Scope {
@@ -161,14 +161,30 @@ pub struct Executor {
     owner: Arc<str>,
 }
 
+tokio::task_local! {
+    static CURRENT: CancellationToken;
+}
+
+/// Ends the task of an [`Executor`] in which it was asked for: for HTTP/2, one stream of a connection,
+/// whatever it waits for. `None` in other tasks.
+pub fn current_stream() -> Option<CancellationToken> {
+    CURRENT.try_with(CancellationToken::clone).ok()
+}
+
 impl<F> hyper::rt::Executor<F> for Executor
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
     fn execute(&self, future: F) {
+        let ended = CancellationToken::new();
+        let future = CURRENT.scope(ended.clone(), future);
         let future = async move {
-            let _ = future.await;
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => {}
+                _ = future => {}
+            }
         };
         self.spawner.spawn(Kind::Task, Arc::clone(&self.owner), future);
     }

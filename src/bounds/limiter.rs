@@ -27,7 +27,9 @@ const KEPT_ENTRIES: usize = 1024;
 pub struct Policy {
     /// Most entries at once.
     pub keys: usize,
-    /// Refusals within this time of each other count as one strike.
+    /// So many refusals
+    pub strike_refusals: u32,
+    /// within this time are one strike.
     pub strike_every: Duration,
     /// Strikes at which the key is worth a line in the log.
     pub warn_at: u32,
@@ -101,6 +103,9 @@ struct Entry<K, const N: usize> {
     key: K,
     full_at: [u64; N],
     seen: u64,
+    /// Refusals since `refused_since`, which is never longer ago than a strike takes.
+    refusals: u32,
+    refused_since: u64,
     strikes: u32,
     last_strike: u64,
     blocked_until: u64,
@@ -161,8 +166,9 @@ impl<K: Clone + Eq + Hash + Send + 'static, const N: usize> Limiter<K, N> {
             return Ok(());
         }
         // More than a bucket holds could never be taken: it takes all.
-        let amount = u64::from(amount.min(per_minute));
-        let nanos = amount * MINUTE_NANOS / u64::from(per_minute);
+        let amount = u128::from(amount.min(per_minute));
+        // At most a minute, since the amount is at most the bucket.
+        let nanos = (amount * u128::from(MINUTE_NANOS) / u128::from(per_minute)) as u64;
         let full_at = entry.full_at[resource].max(now) + nanos;
         match (full_at - now).checked_sub(MINUTE_NANOS).filter(|over| *over > 0) {
             None => {
@@ -171,13 +177,6 @@ impl<K: Clone + Eq + Hash + Send + 'static, const N: usize> Limiter<K, N> {
             }
             Some(over) => Err(entry.strike(now, over, &self.0.policy)),
         }
-    }
-
-    /// Refuses while `key` is shut out; takes nothing, and makes no entry.
-    pub fn check(&self, key: &K) -> Result<(), Refused> {
-        let (now, map) = (self.0.now(), lock(&self.0.map));
-        let entry = map.index.get(key).map(|at| &map.entries[*at]);
-        entry.and_then(|entry| entry.blocked(now)).map_or(Ok(()), Err)
     }
 
     /// Keys that are remembered.
@@ -248,7 +247,16 @@ impl<K: Clone + Eq + Hash, const N: usize> Map<K, N> {
 impl<K, const N: usize> Entry<K, N> {
     fn new(key: K, now: u64) -> Self {
         let full_at = [0; N];
-        Self { key, full_at, seen: now, strikes: 0, last_strike: 0, blocked_until: 0 }
+        Self {
+            key,
+            full_at,
+            seen: now,
+            refusals: 0,
+            refused_since: now,
+            strikes: 0,
+            last_strike: 0,
+            blocked_until: 0,
+        }
     }
 
     fn blocked(&self, now: u64) -> Option<Refused> {
@@ -259,16 +267,20 @@ impl<K, const N: usize> Entry<K, N> {
 
     /// Counts a refusal of a request that came `early` nanoseconds too soon.
     fn strike(&mut self, now: u64, early: u64, policy: &Policy) -> Refused {
-        let since = Duration::from_nanos(now.saturating_sub(self.last_strike));
-        if since >= policy.forget_after {
-            self.strikes = 0;
-        }
         let rate = |step| {
             let retry_after = Duration::from_nanos(early);
             Refused { reason: Reason::Rate, retry_after, step }
         };
-        if self.strikes > 0 && since < policy.strike_every {
+        let since = |then: u64| Duration::from_nanos(now.saturating_sub(then));
+        if since(self.refused_since) >= policy.strike_every {
+            (self.refused_since, self.refusals) = (now, 0);
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals != policy.strike_refusals {
             return rate(Step::None);
+        }
+        if since(self.last_strike) >= policy.forget_after {
+            self.strikes = 0;
         }
         (self.strikes, self.last_strike) = (self.strikes + 1, now);
         if self.strikes >= policy.block_at {
@@ -302,6 +314,7 @@ mod tests {
     fn policy(keys: usize) -> Policy {
         Policy {
             keys,
+            strike_refusals: 5,
             strike_every: Duration::from_secs(1),
             warn_at: 3,
             block_at: 11,
@@ -313,6 +326,21 @@ mod tests {
 
     fn limiter(keys: usize) -> Limiter<u64, 2> {
         Limiter::new(policy(keys))
+    }
+
+    /// Asks for too much, as often as makes a strike, in so many different seconds.
+    async fn strike<const N: usize>(limiter: &Limiter<u64, N>, key: u64, strikes: u32) {
+        for _ in 0..strikes {
+            for _ in 0..5 {
+                limiter.charge(&key, 0, 10, 10).expect_err("over");
+            }
+            seconds(1).await;
+        }
+    }
+
+    /// Whether a key is shut out: what asks for nothing is refused for no other reason.
+    fn is_shut_out<const N: usize>(limiter: &Limiter<u64, N>, key: u64) -> bool {
+        limiter.charge(&key, 0, 0, 10).is_err()
     }
 
     async fn seconds(n: u64) {
@@ -343,18 +371,35 @@ mod tests {
         assert_eq!(limiter.charge(&1, 0, 10, 10), Ok(()));
         let mut steps = Vec::new();
         for _ in 0..11 {
-            // Many refusals within a second are one strike.
-            for _ in 0..5 {
+            // However many refusals within a second: they are one strike.
+            for _ in 0..50 {
                 let refused = limiter.charge(&1, 0, 10, 10).expect_err("over");
                 steps.extend(Some(refused.step).filter(|step| *step != Step::None));
             }
             seconds(1).await;
         }
         assert_eq!(steps, [Step::Warn(3), Step::Block(11)]);
-        assert_eq!(limiter.check(&1).expect_err("is shut out").reason, Reason::Blocked);
+        assert!(is_shut_out(&limiter, 1));
         seconds(300).await;
-        assert_eq!(limiter.check(&1), Ok(()));
+        assert!(!is_shut_out(&limiter, 1));
         assert_eq!(limiter.charge(&1, 0, 1, 10), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_heeds_the_answer_is_never_shut_out() {
+        let limiter = limiter(10);
+        limiter.charge(&1, 0, 60, 60).expect("the first");
+        for _ in 0..1000 {
+            // Three that share the key, each waiting the second that it was told to.
+            for _ in 0..3 {
+                let answer = limiter.charge(&1, 0, 1, 60);
+                assert!(answer.is_ok_and(|()| true) || !is_shut_out(&limiter, 1));
+            }
+            seconds(1).await;
+        }
+        assert!(!is_shut_out(&limiter, 1));
+        assert_eq!(limiter.charge(&2, 0, u32::MAX, u32::MAX), Ok(()), "no sum is too large");
+        assert!(limiter.charge(&2, 0, u32::MAX, u32::MAX).is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -363,10 +408,7 @@ mod tests {
         limiter.start(&ledger);
         for (key, strikes) in [(1, 0), (2, 2), (3, 3), (4, 10), (5, 11)] {
             limiter.charge(&key, 0, 10, 10).expect("the first");
-            for _ in 0..strikes {
-                limiter.charge(&key, 0, 10, 10).expect_err("over");
-                seconds(1).await;
-            }
+            strike(&limiter, key, strikes).await;
         }
         tokio::time::sleep(Duration::from_secs(180)).await;
         assert_eq!(limiter.len(), 4, "those with strikes, and the one shut out");
@@ -382,15 +424,12 @@ mod tests {
         }
         assert_eq!(ledger.live(Kind::Timer), 1);
         limiter.charge(&1, 0, 10, 10).expect("the first");
-        for _ in 0..11 {
-            limiter.charge(&1, 0, 10, 10).expect_err("over");
-            seconds(1).await;
-        }
+        strike(&limiter, 1, 11).await;
         for _ in 0..10 {
             limiter.stop().await;
         }
         assert_eq!((ledger.live(Kind::Timer), limiter.len()), (0, 0));
-        assert_eq!(limiter.check(&1), Ok(()), "a stop forgets blocks as well");
+        assert!(!is_shut_out(&limiter, 1), "a stop forgets blocks as well");
         limiter.start(&ledger);
         assert_eq!(ledger.live(Kind::Timer), 1);
         drop(limiter);
@@ -402,15 +441,12 @@ mod tests {
     async fn a_million_keys_are_never_more_than_the_cap_and_spare_the_shut_out() {
         let limiter = limiter(1000);
         limiter.charge(&u64::MAX, 0, 10, 10).expect("the first");
-        for _ in 0..11 {
-            limiter.charge(&u64::MAX, 0, 10, 10).expect_err("over");
-            seconds(1).await;
-        }
+        strike(&limiter, u64::MAX, 11).await;
         for key in 0..1_000_000 {
             let _ = limiter.charge(&key, 0, 1, 10);
             assert!(limiter.len() <= 1000);
         }
-        assert!(limiter.check(&u64::MAX).is_err());
+        assert!(is_shut_out(&limiter, u64::MAX));
         let map = lock(&limiter.0.map);
         assert_eq!(map.index.len(), map.entries.len());
         assert!(map.index.iter().all(|(key, at)| map.entries[*at].key == *key));

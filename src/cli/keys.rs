@@ -28,7 +28,7 @@ pub fn command() -> Command {
         .about("API keys: make, list and revoke them in keys_file")
         .after_help(
             "A running server reads the file again on SIGHUP:\n  \
-             evensong keys add kiosk --keys-file keys.toml && pkill -HUP evensong",
+             evensong keys add kiosk --keys-file keys.toml && kill -HUP \"$(pgrep -o evensong)\"",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)

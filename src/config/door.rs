@@ -53,6 +53,7 @@ pub(super) struct LimitSettings {
 #[serde(deny_unknown_fields)]
 struct AddressSettings {
     connections: usize,
+    streams: usize,
     connects_per_minute: u32,
     requests_per_minute: u32,
     starts_per_minute: u32,
@@ -62,6 +63,7 @@ struct AddressSettings {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct PrincipalSettings {
+    streams: usize,
     requests_per_minute: u32,
     starts_per_minute: u32,
     characters_per_minute: u32,
@@ -80,13 +82,20 @@ impl LimitSettings {
 
     fn check(&self, proxies: Vec<IpNet>) -> Result<LimitConfig, ConfigError> {
         let (address, principal) = (&self.address, &self.principal);
-        if address.connections == 0 {
-            return Err(bad("limits.address.connections", 0, "at least 1"));
+        for (key, value) in [
+            ("limits.address.connections", address.connections),
+            ("limits.address.streams", address.streams),
+            ("limits.principal.streams", principal.streams),
+        ] {
+            if value == 0 {
+                return Err(bad(key, 0, "at least 1"));
+            }
         }
         Ok(LimitConfig {
             loopback: self.loopback,
             connections: address.connections,
             connects: address.connects_per_minute,
+            streams: (address.streams, principal.streams),
             address: Rates {
                 requests: address.requests_per_minute,
                 starts: address.starts_per_minute,

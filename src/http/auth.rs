@@ -180,15 +180,20 @@ impl Auth {
         headers: &HeaderMap,
     ) -> Result<Arc<Principal>, Denied> {
         let Some((_, keys)) = &self.0.keys else { return Ok(Arc::clone(&self.0.anybody)) };
+        let keys = Arc::clone(&keys.read().unwrap_or_else(PoisonError::into_inner));
+        // Two of them could be read as either.
+        if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
+            return Err(Denied::WrongKey);
+        }
         if let Some(presented) = presented(uri.path(), headers) {
-            let keys = Arc::clone(&keys.read().unwrap_or_else(PoisonError::into_inner));
             return keys.verify(presented).ok_or(Denied::WrongKey);
         }
         // What a browser fetches without headers: only reading, never a form that posts.
-        match ticket(uri).filter(|_| method == Method::GET) {
-            Some(ticket) => self.0.tickets.redeem(ticket).ok_or(Denied::WrongKey),
-            None => Err(Denied::NoKey),
-        }
+        let Some(ticket) = ticket(uri).filter(|_| method == Method::GET) else {
+            return Err(Denied::NoKey);
+        };
+        let principal = self.0.tickets.redeem(ticket);
+        principal.filter(|principal| keys.knows(&principal.id)).ok_or(Denied::WrongKey)
     }
 }
 
@@ -206,7 +211,8 @@ fn presented<'a>(path: &str, headers: &'a HeaderMap) -> Option<&'a str> {
     bearer().or_else(eleven)
 }
 
-fn ticket(uri: &Uri) -> Option<&str> {
+/// The ticket in a query.
+pub fn ticket(uri: &Uri) -> Option<&str> {
     uri.query()?.split('&').find_map(|pair| pair.strip_prefix("ticket="))
 }
 

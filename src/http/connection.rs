@@ -5,19 +5,20 @@
 mod frames;
 mod framing;
 mod socket;
+mod tracked;
 mod watch;
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
-use http_body::{Frame, SizeHint};
+use bytes::BytesMut;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -27,12 +28,12 @@ use tower::ServiceExt;
 
 use super::Peer;
 use super::tls::Tls;
-use super::vitals::{InFlight, Patience, Vitals};
-use crate::bounds::Departure;
+use super::vitals::{InFlight, Overdue, Patience, Vitals};
 use crate::limits;
-use crate::metrics::Cut;
-use crate::tasks::{Scope, Spawner};
+use crate::metrics::{Cut, Metrics};
+use crate::tasks::{self, Scope, Spawner};
 use socket::Socket;
+use tracked::Tracked;
 use watch::Watch;
 
 /// What a connection is served with.
@@ -44,6 +45,8 @@ pub struct Service {
     pub patience: Patience,
     /// If it begins with a handshake.
     pub tls: Option<Tls>,
+    /// Where streams that were cut are counted.
+    pub metrics: Metrics,
 }
 
 /// How a connection ended.
@@ -62,9 +65,18 @@ pub enum End {
 /// HTTP/2's preface (RFC 9113, 3.4): what tells it from HTTP/1.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves `stream` until it ends; `spawner` is the scope that may ask it to.
+/// What the steps of serving one connection share.
+struct Line<'a> {
+    peer: Peer,
+    router: Router,
+    vitals: Vitals,
+    watch: &'a Watch,
+    spawner: &'a Spawner,
+}
+
+/// Serves `stream` until it ends; `spawner` is the scope that may ask it to. When this is over the
+/// kernel holds nothing for the peer, either.
 pub async fn serve(stream: TcpStream, peer: Peer, service: Service, spawner: &Spawner) -> End {
-    let departure = peer.departure.clone();
     let watch = match Watch::new(&stream) {
         Ok(watch) => watch,
         Err(error) => {
@@ -72,40 +84,46 @@ pub async fn serve(stream: TcpStream, peer: Peer, service: Service, spawner: &Sp
             return End::Failed;
         }
     };
-    let vitals = Vitals::new(service.patience.clone());
-    let spoken = deadlines(open(stream, peer, service, vitals.clone(), spawner), &vitals);
-    // Both are asked while everything is still in place: below, what was served is gone already.
+    let departure = peer.departure.clone();
+    let Service { router, patience, tls, metrics } = service;
+    let vitals = Vitals::new(patience.clone());
+    let line = Line { peer, router, vitals: vitals.clone(), watch: &watch, spawner };
+    let spoken = deadlines(open(stream, tls, line), &vitals, &metrics);
+    // Asked while everything is still in place: below, what was served is gone already.
     let seen_leaving = async {
         watch.left().await;
         departure.note();
-        vitals.is_busy()
     };
-    let (end, unsent) = tokio::select! {
+    // A server that leaves does not wait for who has not even asked.
+    let not_invited = async {
+        spawner.stopping().await;
+        tokio::time::sleep(limits::LEAVING_GRACE).await;
+        if vitals.is_busy() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let end = tokio::select! {
         biased;
         // First, since a peer that has left must not cost another byte of work.
-        busy = seen_leaving => (End::PeerLeft, busy),
-        end = spoken => (end, matches!(end, End::Failed | End::Cut(Cut::SlowConsumer))),
+        () = seen_leaving => End::PeerLeft,
+        end = spoken => end,
+        () = not_invited => End::Closed,
     };
-    if unsent {
-        watch.forget_unsent();
-    }
+    let patience = match end {
+        End::PeerLeft | End::Failed | End::Cut(Cut::SlowConsumer) => Duration::ZERO,
+        End::Closed | End::Cut(_) => patience.slow_reader,
+    };
+    watch.hand_over(patience).await;
     end
 }
 
 /// The handshake, if there is to be one, and what follows.
-async fn open(
-    stream: TcpStream,
-    peer: Peer,
-    service: Service,
-    vitals: Vitals,
-    spawner: &Spawner,
-) -> End {
-    let Service { router, tls, .. } = service;
+async fn open(stream: TcpStream, tls: Option<Tls>, line: Line<'_>) -> End {
     match tls {
-        None => speak(stream, peer, router, vitals, spawner).await,
+        None => speak(stream, line).await,
         Some(tls) => match tls.accept(stream).await {
             // On the heap, so that connections without it do not carry its room.
-            Ok(stream) => Box::pin(speak(stream, peer, router, vitals, spawner)).await,
+            Ok(stream) => Box::pin(speak(stream, line)).await,
             Err(error) => {
                 tracing::debug!(%error, "no handshake");
                 End::Failed
@@ -116,11 +134,9 @@ async fn open(
 
 async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
-    peer: Peer,
-    router: Router,
-    vitals: Vitals,
-    spawner: &Spawner,
+    line: Line<'_>,
 ) -> End {
+    let Line { peer, router, vitals, watch, spawner } = line;
     let mut start = [0; H2_PREFACE.len()];
     let mut got = 0;
     while got < start.len() && start[..got] == H2_PREFACE[..got] {
@@ -134,6 +150,13 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let prefix = BytesMut::from(&start[..got]);
     let departure = peer.departure.clone();
     let owner: Arc<str> = peer.address.to_string().into();
+    // hyper may see the end before the watcher does: then this is the moment, with all still in place.
+    let ended = |result| {
+        if watch.has_left() {
+            departure.note();
+        }
+        outcome(result, &vitals)
+    };
     let told = vitals.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         answer(request, router.clone(), peer.clone(), told.request())
@@ -147,12 +170,12 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let result = tokio::select! {
             biased;
             result = connection.as_mut() => result,
-            () = spawner.stopping() => {
+            () = asked_to_end(spawner, &vitals) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
-        return outcome(result, &departure, &vitals);
+        return ended(result);
     }
     let io = TokioIo::new(Socket::http1(prefix, stream, vitals.clone()));
     let mut connection = pin!(h1().serve_connection(io, service));
@@ -164,12 +187,19 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             connection.await
         }
     };
-    outcome(result, &departure, &vitals)
+    ended(result)
 }
 
-/// hyper may see the end before the watcher does: then this is the moment, with all still in place.
-fn outcome(result: hyper::Result<()>, departure: &Departure, vitals: &Vitals) -> End {
-    departure.note();
+/// Ready when the connection is to finish what it is at, and no more.
+async fn asked_to_end(spawner: &Spawner, vitals: &Vitals) {
+    tokio::select! {
+        biased;
+        () = spawner.stopping() => {}
+        () = vitals.closing() => {}
+    }
+}
+
+fn outcome(result: hyper::Result<()>, vitals: &Vitals) -> End {
     if let Some(cut) = vitals.fault() {
         return End::Cut(cut);
     }
@@ -214,62 +244,42 @@ async fn answer(
     request: hyper::Request<hyper::body::Incoming>,
     router: Router,
     peer: Peer,
-    in_flight: InFlight,
+    mut in_flight: InFlight,
 ) -> Result<hyper::Response<Tracked>, Infallible> {
+    if let Some(stream) = tasks::current_stream() {
+        in_flight.on_stream(stream);
+    }
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(peer);
     let Ok(response): Result<Response, Infallible> = router.oneshot(request).await;
-    Ok(response.map(|body| Tracked { body, _in_flight: in_flight }))
+    Ok(response.map(|body| Tracked::new(body, in_flight)))
 }
 
 /// Runs `connection` until it ends or a deadline of `vitals` has passed.
-async fn deadlines(connection: impl Future<Output = End>, vitals: &Vitals) -> End {
+async fn deadlines(
+    connection: impl Future<Output = End>,
+    vitals: &Vitals,
+    metrics: &Metrics,
+) -> End {
     let mut connection = pin!(connection);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     std::future::poll_fn(move |cx| {
         if let Poll::Ready(end) = connection.as_mut().poll(cx) {
             return Poll::Ready(end);
         }
-        // The poll above may have moved the deadline; it runs in this task and nowhere else.
-        while let Some(due) = vitals.due() {
+        while let Some(due) = vitals.due(cx.waker()) {
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
             ready!(timer.as_mut().poll(cx));
-            if let Some(cut) = vitals.overdue() {
-                return Poll::Ready(End::Cut(cut));
+            match vitals.overdue() {
+                Overdue::Connection(cut) => return Poll::Ready(End::Cut(cut)),
+                Overdue::Close => return Poll::Ready(End::Closed),
+                Overdue::Stream => metrics.cut(Cut::SlowConsumer),
+                Overdue::Not => {}
             }
         }
         Poll::Pending
     })
     .await
-}
-
-pin_project_lite::pin_project! {
-    /// An answer's body; the request is in flight until it was sent or dropped.
-    struct Tracked {
-        #[pin]
-        body: Body,
-        _in_flight: InFlight,
-    }
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

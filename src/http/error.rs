@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::auth::Denied;
-use crate::bounds::limiter::{Reason, Refused};
+use super::limit::Exceeded;
 use crate::speech::SpeechError;
 
 /// Seconds after which a refused client may try again: what is short comes back within a piece.
@@ -96,6 +96,12 @@ impl ApiError {
         let most = crate::limits::TARGET_BYTES;
         let message = format!("the path and query are longer than {most} bytes");
         Self::new(StatusCode::URI_TOO_LONG, message).code("target_too_long")
+    }
+
+    /// 431, where the parser did not see to it.
+    pub fn too_many_fields() -> Self {
+        let message = format!("more than {} header fields", crate::limits::HEADER_FIELDS);
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message).code("too_many_fields")
     }
 
     /// 408.
@@ -210,15 +216,10 @@ impl From<Denied> for ApiError {
     }
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused.reason {
-            Reason::Rate => Self::rate_limited("over the limit a minute", refused.retry_after),
-            Reason::Blocked => {
-                let message = "shut out for a while, after asking for too much too often";
-                Self::rate_limited(message, refused.retry_after).code("blocked")
-            }
-        }
+impl From<Exceeded> for ApiError {
+    fn from(exceeded: Exceeded) -> Self {
+        let error = Self::rate_limited(&exceeded.what, exceeded.retry_after);
+        if exceeded.blocked { error.code("blocked") } else { error }
     }
 }
 

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::Peer;
-use super::auth::{Auth, Denied};
+use super::auth::{self, Auth, Denied};
 use super::error::{self, ApiError};
-use super::limit::Limits;
+use super::limit::{Client, Limits};
 use super::origin::OriginConfig;
 use super::routes::Rules;
-use crate::limits::TARGET_BYTES;
+use crate::limits::{HEADER_FIELDS, TARGET_BYTES};
 
 /// The gate of one side of the server. Clones share it.
 #[derive(Clone)]
@@ -35,28 +35,35 @@ impl Gate {
         Self(Arc::new(Inner { rules, auth, origins, limits }))
     }
 
-    fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
-        let Inner { rules, auth, origins, limits } = &*self.0;
+    /// What is asked of every request, also of a browser's question whether it may ask.
+    fn check(&self, request: &Request) -> Result<Client, ApiError> {
+        let Inner { auth, origins, limits, .. } = &*self.0;
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if target > TARGET_BYTES {
             return Err(ApiError::target_too_long());
+        }
+        // The parser sees to it on HTTP/1; on HTTP/2 nobody does.
+        if request.headers().len() > HEADER_FIELDS {
+            return Err(ApiError::too_many_fields());
         }
         let host = origins.host(request)?;
         if !auth.is_keyed() {
             origins.check(host.as_ref(), request.method(), request.headers())?;
         }
-        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let access = rules.access(request.method(), path);
         let Some(peer) = request.extensions().get::<Peer>() else {
             return Err(ApiError::unauthorized());
         };
-        let client = match limits {
-            Some(limits) => limits.client(peer.address.ip(), request.headers()),
-            None => peer.address.ip(),
-        };
-        if let Some(limits) = limits {
-            limits.request(client)?;
-        }
+        let Some(limits) = limits else { return Ok(peer.client) };
+        let client = limits.client(peer.address.ip(), request.headers());
+        limits.request(client)?;
+        Ok(client)
+    }
+
+    fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
+        let client = self.check(request)?;
+        let Inner { rules, auth, limits, .. } = &*self.0;
+        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let access = rules.access(request.method(), path);
         let (uri, headers) = (request.uri(), request.headers());
         let principal = match auth.admit(access, request.method(), uri, headers) {
             Ok(principal) => principal,
@@ -70,8 +77,9 @@ impl Gate {
         if let Some(limits) = limits {
             limits.admitted(&principal)?;
         }
-        let peer = Peer { client, principal, ..peer.clone() };
-        request.extensions_mut().insert(peer);
+        if let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
+            (peer.client, peer.principal) = (client, principal);
+        }
         Ok(())
     }
 }
@@ -84,14 +92,36 @@ pub async fn layer(State(gate): State<Gate>, mut request: Request, next: Next) -
     }
 }
 
+/// Stands in front of what answers browsers' preflights, which would else answer any `OPTIONS` of
+/// anybody: a real one is let through to it as far as every request is, the rest goes to the gate.
+pub async fn preflights(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if request.method() != Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let asks = [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD];
+    let real = asks.iter().all(|name| request.headers().contains_key(name));
+    let fine = if real { gate.check(&request).map(drop) } else { gate.admit(&mut request) };
+    match fine {
+        Ok(()) if real => next.run(request).await,
+        // No route answers OPTIONS.
+        Ok(()) if request.extensions().get::<MatchedPath>().is_some() => {
+            error::no_method(request).await
+        }
+        Ok(()) => error::no_route(request).await,
+        Err(refused) => error::shaped(request.uri().path(), refused),
+    }
+}
+
 /// What a browser must not do with any answer; a handler that knows better has said so already.
 pub async fn security_headers(request: Request, next: Next) -> Response {
+    // A ticket is for elements of other sites' pages, too; who has one was let in.
+    let site = if auth::ticket(request.uri()).is_some() { "cross-origin" } else { "same-origin" };
     let mut response = next.run(request).await;
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), site),
     ] {
         insert_if_absent(response.headers_mut(), name, value);
     }

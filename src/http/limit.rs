@@ -3,7 +3,7 @@
 //! a connection's place goes back when the connection ends.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct LimitConfig {
     pub connections: usize,
     /// Connections a minute from one address.
     pub connects: u32,
+    /// Streams at once of one address, and of one key.
+    pub streams: (usize, usize),
     /// Wrong keys and tickets a minute from one address.
     pub wrong_keys: u32,
     /// For one address.
@@ -75,6 +77,7 @@ impl Default for LimitConfig {
             loopback: false,
             connections: limits::CONNECTIONS_AN_ADDRESS,
             connects: limits::CONNECTS_A_MINUTE,
+            streams: (limits::STREAMS_AT_ONCE, limits::STREAMS_AT_ONCE),
             wrong_keys: limits::WRONG_KEYS_A_MINUTE,
             address: usual,
             principal: usual,
@@ -95,6 +98,38 @@ enum Resource {
 }
 
 const RESOURCES: usize = 5;
+
+impl Resource {
+    fn name(self) -> &'static str {
+        match self {
+            Resource::Connects => "connections",
+            Resource::Requests => "requests",
+            Resource::Starts => "streams begun",
+            Resource::Characters => "characters",
+            Resource::WrongKeys => "wrong keys",
+        }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The client's own address, as far as proxies that we trust tell it.
+    pub address: IpAddr,
+    /// Whether it came by such a proxy. Then it is not of this machine, wherever the proxy is.
+    pub forwarded: bool,
+}
+
+/// More than a limit allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which limit, of whom.
+    pub what: String,
+    /// Whether the asker is shut out.
+    pub blocked: bool,
+    /// When asking again may help.
+    pub retry_after: Duration,
+}
 
 /// Whom it is counted for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -138,58 +173,73 @@ pub struct Limits(Arc<Inner>);
 struct Inner {
     config: LimitConfig,
     keyed: bool,
-    limiter: Limiter<Key, RESOURCES>,
-    /// Open connections by address; an address is in it only while it has some.
-    open: Mutex<HashMap<Key, usize>>,
+    /// Apart, so that a flood of addresses forgets no key.
+    addresses: Limiter<Key, RESOURCES>,
+    principals: Limiter<Key, RESOURCES>,
+    connections: Counts,
+    streams: Counts,
     metrics: Metrics,
 }
 
 impl Limits {
     /// Limits as configured; `keyed` says whether there are keys.
     pub fn new(config: LimitConfig, keyed: bool, metrics: Metrics) -> Self {
-        let limiter = Limiter::new(Policy {
-            keys: limits::LIMITER_KEYS,
-            strike_every: limits::STRIKE_EVERY,
-            warn_at: limits::STRIKES_TO_WARN,
-            block_at: limits::STRIKES_TO_BLOCK,
-            block_for: config.block_for,
-            forget_after: limits::STRIKES_FORGOTTEN,
-            sweep_every: limits::SWEEP_EVERY,
-        });
-        let open = Mutex::default();
-        Self(Arc::new(Inner { config, keyed, limiter, open, metrics }))
+        let limiter = |keys| {
+            Limiter::new(Policy {
+                keys,
+                strike_refusals: limits::STRIKE_REFUSALS,
+                strike_every: limits::STRIKE_EVERY,
+                warn_at: limits::STRIKES_TO_WARN,
+                block_at: limits::STRIKES_TO_BLOCK,
+                block_for: config.block_for,
+                forget_after: limits::STRIKES_FORGOTTEN,
+                sweep_every: limits::SWEEP_EVERY,
+            })
+        };
+        let (addresses, principals) = (limiter(limits::LIMITER_KEYS), limiter(limits::KEYS_MOST));
+        let (connections, streams) = (Counts::default(), Counts::default());
+        Self(Arc::new(Inner {
+            config,
+            keyed,
+            addresses,
+            principals,
+            connections,
+            streams,
+            metrics,
+        }))
     }
 
     /// Sweeps from now on; see [`Limiter::start`].
     pub fn start(&self, ledger: &Ledger) {
-        self.0.limiter.start(ledger);
+        self.0.addresses.start(ledger);
+        self.0.principals.start(ledger);
     }
 
     /// See [`Limiter::stop`].
     pub async fn stop(&self) {
-        self.0.limiter.stop().await;
+        self.0.addresses.stop().await;
+        self.0.principals.stop().await;
     }
 
     /// Keys that are remembered.
     pub fn remembered(&self) -> usize {
-        self.0.limiter.len()
+        self.0.addresses.len() + self.0.principals.len()
     }
 
-    /// Whose address the request came from: the peer's, or the one that proxies we trust name.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |address: IpAddr| self.is_proxy(address);
-        if !trusted(peer) {
-            return peer;
+    /// Where the request came from: the peer, or whom proxies that we trust name.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        let mut client = Client { address: peer, forwarded: false };
+        if !self.is_proxy(peer) {
+            return client;
         }
         let values = headers.get_all("x-forwarded-for").iter().rev();
-        let hops = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.rsplit(','));
-        let mut client = peer;
-        // From the last: each was added by the one behind it, whom we trust. What is not an address
-        // ends the chain: nothing in front of it can be believed.
-        for hop in hops {
-            let Ok(address) = hop.trim().parse::<IpAddr>() else { return client };
-            client = address.to_canonical();
-            if !trusted(client) {
+        // From the last: each was added by the one behind it, whom we trust.
+        for hop in values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')) {
+            client.forwarded = true;
+            // What is not an address ends the chain: nothing in front of it can be believed.
+            let Some(address) = hop_address(hop) else { return client };
+            client.address = address;
+            if !self.is_proxy(address) {
                 return client;
             }
         }
@@ -197,57 +247,74 @@ impl Limits {
     }
 
     /// Admits a connection; its place lasts until the guard is dropped.
-    pub fn connect(&self, peer: IpAddr) -> Result<Place, Refused> {
-        if self.is_exempt(peer) || self.is_proxy(peer) {
-            return Ok(Place(None));
+    pub fn connect(&self, peer: IpAddr) -> Result<Place, Exceeded> {
+        let client = Client { address: peer, forwarded: false };
+        if self.is_exempt(client) || self.is_proxy(peer) {
+            return Ok(Place::default());
         }
         let (key, config) = (Key::of(peer), &self.0.config);
         self.charge(&key, Resource::Connects, 1, config.connects)?;
-        let mut open = self.open();
-        let count = open.entry(key.clone()).or_default();
-        if *count >= config.connections {
+        self.0.connections.enter(key, config.connections).ok_or_else(|| {
             self.0.metrics.refuse(Refusal::AddressConnections);
-            let (reason, step) = (Reason::Rate, Step::None);
-            return Err(Refused { reason, retry_after: Duration::from_secs(1), step });
-        }
-        *count += 1;
-        Ok(Place(Some((self.clone(), key))))
+            at_once("connections", config.connections, "this address")
+        })
+    }
+
+    /// Whether a peer speaks for many.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.config.proxies.iter().any(|net| net.contains(&address))
     }
 
     /// Counts a request of `client`, before it is known who it is.
-    pub fn request(&self, client: IpAddr) -> Result<(), Refused> {
+    pub fn request(&self, client: Client) -> Result<(), Exceeded> {
         if self.is_exempt(client) {
             return Ok(());
         }
-        self.charge(&Key::of(client), Resource::Requests, 1, self.0.config.address.requests)
+        let rate = self.0.config.address.requests;
+        self.charge(&Key::of(client.address), Resource::Requests, 1, rate)
     }
 
     /// Counts a key or ticket that was wrong.
-    pub fn wrong_key(&self, client: IpAddr) -> Result<(), Refused> {
-        self.charge(&Key::of(client), Resource::WrongKeys, 1, self.0.config.wrong_keys)
+    pub fn wrong_key(&self, client: Client) -> Result<(), Exceeded> {
+        let rate = self.0.config.wrong_keys;
+        self.charge(&Key::of(client.address), Resource::WrongKeys, 1, rate)
     }
 
     /// Counts a request of somebody who was let in.
-    pub fn admitted(&self, principal: &Principal) -> Result<(), Refused> {
+    pub fn admitted(&self, principal: &Principal) -> Result<(), Exceeded> {
         self.principal(principal, Resource::Requests, 1, |rates| rates.requests)
     }
 
-    /// Counts a stream that is to speak `characters`.
+    /// Admits a stream that is to speak `characters`; its place lasts until the guard is dropped.
     pub fn start_stream(
         &self,
-        client: IpAddr,
+        client: Client,
         principal: &Principal,
         characters: usize,
-    ) -> Result<(), Refused> {
+    ) -> Result<[Place; 2], Exceeded> {
         let characters = u32::try_from(characters).unwrap_or(u32::MAX);
-        let address = self.0.config.address;
+        let (config, mut places) = (&self.0.config, [Place::default(), Place::default()]);
+        let enter = |key: Key, most: usize, whose| {
+            let place = self.0.streams.enter(key, most);
+            place.ok_or_else(|| {
+                self.0.metrics.refuse(Refusal::Rate);
+                at_once("streams", most, whose)
+            })
+        };
         if !self.is_exempt(client) {
-            let key = Key::of(client);
-            self.charge(&key, Resource::Starts, 1, address.starts)?;
-            self.charge(&key, Resource::Characters, characters, address.characters)?;
+            let key = Key::of(client.address);
+            self.charge(&key, Resource::Characters, characters, config.address.characters)?;
+            self.charge(&key, Resource::Starts, 1, config.address.starts)?;
+            places[0] = enter(key, config.streams.0, "this address")?;
         }
+        self.principal(principal, Resource::Characters, characters, |rates| rates.characters)?;
         self.principal(principal, Resource::Starts, 1, |rates| rates.starts)?;
-        self.principal(principal, Resource::Characters, characters, |rates| rates.characters)
+        if !principal.keyless {
+            let key = Key::Principal(Arc::clone(&principal.id));
+            places[1] = enter(key, config.streams.1, "this key")?;
+        }
+        Ok(places)
     }
 
     fn principal(
@@ -256,7 +323,7 @@ impl Limits {
         resource: Resource,
         amount: u32,
         of: impl Fn(&Rates<u32>) -> u32,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Exceeded> {
         // Without keys all are one principal; it is their addresses that are told apart.
         if principal.keyless {
             return Ok(());
@@ -270,54 +337,95 @@ impl Limits {
         self.charge(&Key::Principal(Arc::clone(&principal.id)), resource, amount, of(&rates))
     }
 
-    fn charge(&self, key: &Key, what: Resource, amount: u32, rate: u32) -> Result<(), Refused> {
-        self.0.limiter.charge(key, what as usize, amount, rate).inspect_err(|refused| {
-            let reason = match refused.reason {
-                Reason::Rate => Refusal::Rate,
-                Reason::Blocked => Refusal::Blocked,
+    fn charge(&self, key: &Key, what: Resource, amount: u32, rate: u32) -> Result<(), Exceeded> {
+        let (limiter, whose) = match key {
+            Key::Principal(_) => (&self.0.principals, "this key"),
+            _ => (&self.0.addresses, "this address"),
+        };
+        limiter.charge(key, what as usize, amount, rate).map_err(|refused| {
+            self.note(key, refused);
+            let Refused { reason, retry_after, .. } = refused;
+            let blocked = reason == Reason::Blocked;
+            let what = match blocked {
+                true => format!("{whose} is shut out for a while, after asking too often"),
+                false => format!("{whose} has used up its {rate} {} a minute", what.name()),
             };
-            self.0.metrics.refuse(reason);
-            match refused.step {
-                Step::None => {}
-                Step::Warn(strikes) => {
-                    tracing::warn!(%key, strikes, "asks for more than its limit")
-                }
-                Step::Block(strikes) => {
-                    let seconds = refused.retry_after.as_secs();
-                    tracing::warn!(%key, strikes, seconds, "shut out for a while");
-                }
-            }
+            Exceeded { what, blocked, retry_after }
         })
     }
 
-    fn is_proxy(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.config.proxies.iter().any(|net| net.contains(&address))
+    fn note(&self, key: &Key, refused: Refused) {
+        let reason = match refused.reason {
+            Reason::Rate => Refusal::Rate,
+            Reason::Blocked => Refusal::Blocked,
+        };
+        self.0.metrics.refuse(reason);
+        match refused.step {
+            Step::None => {}
+            Step::Warn(strikes) => tracing::warn!(%key, strikes, "asks for more than its limit"),
+            Step::Block(strikes) => {
+                let seconds = refused.retry_after.as_secs();
+                tracing::warn!(%key, strikes, seconds, "shut out for a while");
+            }
+        }
     }
 
-    fn is_exempt(&self, address: IpAddr) -> bool {
-        !self.0.keyed && !self.0.config.loopback && address.to_canonical().is_loopback()
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_exempt(&self, client: Client) -> bool {
+        let free = !self.0.keyed && !self.0.config.loopback && !client.forwarded;
+        free && client.address.to_canonical().is_loopback()
     }
 }
 
-/// A connection's place among those of its address.
-pub struct Place(Option<(Limits, Key)>);
+fn at_once(what: &str, most: usize, whose: &str) -> Exceeded {
+    let what = format!("{whose} has {most} {what} at once, and may have no more");
+    Exceeded { what, blocked: false, retry_after: Duration::from_secs(1) }
+}
+
+/// An address as proxies write it: bare, with a port, in brackets.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let bare = bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    bare.map(|address: IpAddr| address.to_canonical())
+}
+
+/// How many of something each key has; a key is in it only while it has some. Clones share it.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<HashMap<Key, usize>>>);
+
+impl Counts {
+    /// One more of `key`, unless that would be more than `most`.
+    fn enter(&self, key: Key, most: usize) -> Option<Place> {
+        let mut counts = self.lock();
+        let count = counts.get(&key).copied().unwrap_or(0);
+        if count >= most {
+            return None;
+        }
+        counts.insert(key.clone(), count + 1);
+        drop(counts);
+        Some(Place(Some((self.clone(), key))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among those of an address or a key, or none that is counted.
+#[derive(Default)]
+pub struct Place(Option<(Counts, Key)>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((limits, key)) = self.0.take() else { return };
-        let mut open = limits.open();
-        if let Some(count) = open.get_mut(&key) {
+        let Some((counts, key)) = self.0.take() else { return };
+        let mut counts = counts.lock();
+        if let Some(count) = counts.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&key);
+                counts.remove(&key);
                 // A flood's map is given back once the flood is over.
-                if open.is_empty() {
-                    open.shrink_to_fit();
+                if counts.is_empty() {
+                    counts.shrink_to_fit();
                 }
             }
         }

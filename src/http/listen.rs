@@ -13,11 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::Principal;
 use super::connection::{self, End};
-use super::limit::{Limits, Place};
+use super::limit::{Client, Limits, Place};
 use super::tls::Tls;
 use super::vitals::Patience;
 use super::{Peer, Readiness, Services};
-use crate::bounds::limiter::Reason;
 use crate::bounds::{Budget, Departure, Stake};
 use crate::ledger::{Entry, Kind};
 use crate::limits;
@@ -121,8 +120,8 @@ impl Door {
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.connections));
         let (patience, tls) = (config.patience, None);
-        let service = connection::Service { router, patience, tls };
         let (budget, metrics) = (services.budget.clone(), services.metrics.clone());
+        let service = connection::Service { router, patience, tls, metrics: metrics.clone() };
         let readiness = services.readiness.clone();
         let nobody = Arc::new(Principal::anybody(&[]));
         Self {
@@ -196,7 +195,7 @@ impl Door {
             // Counted where it was refused.
             Some(Err(refused)) => {
                 // Who is shut out costs no more than this.
-                let answer = (refused.reason == Reason::Rate).then_some(TOO_MANY);
+                let answer = (!refused.blocked).then_some(TOO_MANY);
                 return self.answer(&stream, answer);
             }
         };
@@ -210,7 +209,8 @@ impl Door {
             return;
         }
         let (departure, principal) = (Departure::default(), Arc::clone(&self.nobody));
-        let peer = Peer { address, client: address.ip(), departure, principal };
+        let client = Client { address: address.ip(), forwarded: false };
+        let peer = Peer { address, client, departure, principal };
         let owner: Arc<str> = address.to_string().into();
         let Some(cost) = self.cost(&peer, Arc::clone(&owner), permit, place) else {
             return self.refuse(&stream, Refusal::Budget);

@@ -31,13 +31,17 @@ impl OriginConfig {
             return Err(ApiError::bad_host("more than one Host"));
         }
         let Some(host) = first else {
+            if named.is_some_and(|named| named.as_str().contains('@')) {
+                return Err(ApiError::bad_host("a name of a user in its target"));
+            }
             if named.is_none() && request.version() == Version::HTTP_11 {
                 return Err(ApiError::bad_host("no Host"));
             }
             return Ok(named.cloned());
         };
-        let host = Authority::try_from(host.as_bytes())
-            .map_err(|_| ApiError::bad_host("a Host that is none"))?;
+        let host = Authority::try_from(host.as_bytes()).ok();
+        let host = host.filter(|host| !host.as_str().contains('@'));
+        let host = host.ok_or_else(|| ApiError::bad_host("a Host that is none"))?;
         match named {
             Some(named) if !named.as_str().eq_ignore_ascii_case(host.as_str()) => {
                 Err(ApiError::bad_host("a Host that is not the one in its target"))
@@ -208,6 +212,7 @@ mod tests {
         assert_eq!(host(Version::HTTP_10, "/", &[]), Some(None));
         assert_eq!(host(Version::HTTP_11, "/", &["a", "a"]), None);
         assert_eq!(host(Version::HTTP_11, "/", &["a@b/c"]), None);
+        assert_eq!(host(Version::HTTP_11, "/", &["u@localhost"]), None);
         assert_eq!(host(Version::HTTP_11, "http://a/", &["a"]), some("a"));
         assert_eq!(host(Version::HTTP_11, "http://a/", &["b"]), None);
         assert_eq!(host(Version::HTTP_2, "http://a/", &[]), some("a"));

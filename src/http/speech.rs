@@ -16,6 +16,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::error::ApiError;
+use super::limit::Place;
 use super::request_id::RequestId;
 use super::{Peer, Services, body};
 use crate::limits::{SPEECH_BODY_BYTES, SPEECH_INPUT_CHARS, SSE_SCRATCH_BYTES};
@@ -82,24 +83,25 @@ pub async fn create(
         VoiceName::Name(name) | VoiceName::Object { id: name } => name,
     });
     let asker = Asker { services: &services, peer, id };
-    let mut utterance = asker.utterance(asked.input, "input", asked.speed)?;
+    let (mut utterance, places) = asker.utterance(asked.input, "input", asked.speed)?;
     utterance.format = format(asked.response_format.as_deref())?;
     (utterance.voice, utterance.model) = (voice, asked.model);
     if as_events {
         utterance.extra_bytes = SSE_SCRATCH_BYTES;
-        return Ok(deliver::begin(&services, utterance, began).await?.events());
+        return Ok(deliver::begin(&services, utterance, places, began).await?.events());
     }
-    Ok(deliver::begin(&services, utterance, began).await?.bytes())
+    Ok(deliver::begin(&services, utterance, places, began).await?.bytes())
 }
 
 impl Asker<'_> {
-    /// An utterance of `text`, which came as `param`; format, voice and model are still the defaults.
+    /// An utterance of `text`, which came as `param`, and its places among the asker's; format, voice and
+    /// model are still the defaults.
     fn utterance(
         self,
         text: String,
         param: &'static str,
         speed: Option<f32>,
-    ) -> Result<Utterance, ApiError> {
+    ) -> Result<(Utterance, [Place; 2]), ApiError> {
         if text.trim().is_empty() {
             return Err(ApiError::parameter(param, "empty_input", format!("{param} is empty")));
         }
@@ -114,8 +116,8 @@ impl Asker<'_> {
             return Err(ApiError::parameter("speed", "speed_out_of_range", message));
         }
         let Peer { client, principal, departure, .. } = self.peer;
-        self.services.limits.start_stream(client, &principal, chars)?;
-        Ok(Utterance {
+        let places = self.services.limits.start_stream(client, &principal, chars)?;
+        let utterance = Utterance {
             text,
             voice: None,
             model: None,
@@ -125,7 +127,8 @@ impl Asker<'_> {
             principal: Arc::clone(&principal.id),
             extra_bytes: 0,
             departure,
-        })
+        };
+        Ok((utterance, places))
     }
 }
 

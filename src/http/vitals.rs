@@ -1,17 +1,23 @@
 //! What is known of a connection's life, and when it is to be cut. Invariants: a connection is always
-//! in one phase with at most one deadline; a peer that is asked for bytes, or to take some, is given
-//! a bounded time for it.
+//! in one phase, and whatever phase and reader wait for has a deadline: a peer that is asked for bytes,
+//! or to take some, is given a bounded time for it, on its socket and on each HTTP/2 stream.
 //!
 //! No hyper timer sees a silent connection or a half-sent preface, and its header timer also closes
 //! idle keep-alive connections; so the phases are told apart here.
 
+mod progress;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::metrics::Cut;
+use progress::Progress;
 
 /// The times that a peer is given.
 #[derive(Clone, Debug)]
@@ -43,7 +49,13 @@ impl Default for Patience {
 
 /// The vitals of one connection, shared by its socket, its requests and its timer.
 #[derive(Clone)]
-pub struct Vitals(Arc<Mutex<State>>);
+pub struct Vitals(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// The connection is to end in good order.
+    close: Notify,
+}
 
 struct State {
     patience: Patience,
@@ -55,15 +67,26 @@ struct State {
     owes: Option<Instant>,
     /// Why the connection failed, where its socket knows better than the parser.
     fault: Option<Cut>,
-    /// While bytes wait for the peer: when it is cut if it takes no more.
-    slow_at: Option<Instant>,
-    write_waits: bool,
-    /// When bytes last stopped waiting.
-    free_since: Instant,
+    socket: Progress,
+    /// HTTP/2: the bodies on their way.
+    streams: Vec<Stream>,
+    streams_ever: u64,
+    /// Answers that were wholly handed over since it was last asked.
+    answered: u32,
+    /// Of the task that waits for the deadlines: other tasks may bring them nearer.
+    timer: Option<Waker>,
 }
 
-/// A socket that took everything for so long is a reader's that keeps up.
-const KEEPS_UP: Duration = Duration::from_secs(1);
+/// One body on its way by a stream of its own.
+struct Stream {
+    id: u64,
+    progress: Progress,
+    /// Bytes that were handed over and not taken.
+    waiting: usize,
+    /// No more will be handed over: the task that could be ended has done so itself.
+    whole: bool,
+    ended: CancellationToken,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -71,23 +94,41 @@ enum Phase {
     Idle(Instant),
     Head(Instant),
     Busy,
+    /// Asked to end in good order.
+    Closing(Instant),
+}
+
+/// What has passed its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// Nothing.
+    Not,
+    /// The connection: it is cut.
+    Connection(Cut),
+    /// One of its streams, which has been ended.
+    Stream,
+    /// It was asked to end, and did not.
+    Close,
 }
 
 impl Vitals {
     /// A connection that was accepted now.
     pub fn new(patience: Patience) -> Self {
         let phase = Phase::FirstBytes(Instant::now());
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             patience,
             phase,
             in_flight: 0,
             multiplexed: false,
             owes: None,
             fault: None,
-            slow_at: None,
-            write_waits: false,
-            free_since: Instant::now(),
-        })))
+            socket: Progress::new(),
+            streams: Vec::new(),
+            streams_ever: 0,
+            answered: 0,
+            timer: None,
+        };
+        Self(Arc::new(Shared { state: Mutex::new(state), close: Notify::new() }))
     }
 
     /// The protocol is known.
@@ -136,7 +177,7 @@ impl Vitals {
         let mut state = self.lock();
         state.in_flight += 1;
         state.phase = Phase::Busy;
-        InFlight(self.clone())
+        InFlight { vitals: self.clone(), stream: None }
     }
 
     /// Whether a request is being answered.
@@ -144,59 +185,74 @@ impl Vitals {
         self.lock().in_flight > 0
     }
 
+    /// Answers that were handed over whole since this was last asked.
+    pub fn take_answered(&self) -> u32 {
+        std::mem::take(&mut self.lock().answered)
+    }
+
     /// The peer took `bytes`.
     pub fn sent(&self, bytes: usize) {
         let mut state = self.lock();
-        let now = Instant::now();
-        if state.write_waits {
-            (state.write_waits, state.free_since) = (false, now);
-        }
-        let Patience { slow_reader, slow_reader_bytes, .. } = state.patience;
-        if let Some(slow_at) = &mut state.slow_at {
-            let bought = slow_reader.mul_f64(bytes as f64 / slow_reader_bytes as f64);
-            *slow_at = (*slow_at + bought).min(now + slow_reader);
-        }
+        let State { socket, patience, .. } = &mut *state;
+        socket.took(bytes, patience);
     }
 
     /// Bytes wait for the peer.
     pub fn write_waits(&self) {
         let mut state = self.lock();
-        let now = Instant::now();
-        let kept_up = !state.write_waits && now.duration_since(state.free_since) >= KEEPS_UP;
-        if state.slow_at.is_none() || kept_up {
-            state.slow_at = Some(now + state.patience.slow_reader);
-        }
-        state.write_waits = true;
+        let State { socket, patience, .. } = &mut *state;
+        socket.waits(patience);
     }
 
-    /// When to look at [`Vitals::overdue`] next.
-    pub fn due(&self) -> Option<Instant> {
-        let state = self.lock();
-        let phase = state.phase_due().map(|(due, _)| due);
-        [phase, state.owed_due(), state.slow_at].into_iter().flatten().min()
+    /// Ready when the connection is to end in good order.
+    pub async fn closing(&self) {
+        self.0.close.notified().await;
     }
 
-    /// Why the connection is to be cut, if it is.
-    pub fn overdue(&self) -> Option<Cut> {
+    /// When to look at [`Vitals::overdue`] next; `timer` is woken when it may be sooner.
+    pub fn due(&self, timer: &Waker) -> Option<Instant> {
+        let mut state = self.lock();
+        state.timer = Some(timer.clone());
+        let streams = state.streams.iter().filter_map(|stream| stream.progress.due());
+        let fixed = [state.phase_due().map(|(due, _)| due), state.owed_due(), state.socket.due()];
+        streams.chain(fixed.into_iter().flatten()).min()
+    }
+
+    /// What is to be ended now, if anything is.
+    pub fn overdue(&self) -> Overdue {
         let mut state = self.lock();
         let now = Instant::now();
         if let Some((_, cut)) = state.phase_due().filter(|(due, _)| *due <= now) {
-            return Some(cut);
+            if matches!(state.phase, Phase::Closing(_)) {
+                return Overdue::Close;
+            }
+            if let Some(cut) = cut {
+                return Overdue::Connection(cut);
+            }
+            // Whose next request is on its way is told in good order that it was not seen.
+            state.phase = Phase::Closing(now);
+            drop(state);
+            self.0.close.notify_one();
+            return Overdue::Not;
         }
         if state.owed_due().is_some_and(|due| due <= now) {
-            return Some(Cut::Head);
+            return Overdue::Connection(Cut::Head);
         }
-        if state.slow_at.is_some_and(|slow_at| slow_at <= now) {
-            if state.write_waits {
-                return Some(Cut::SlowConsumer);
-            }
-            state.slow_at = None;
+        if state.socket.is_overdue(now) {
+            return Overdue::Connection(Cut::SlowConsumer);
         }
-        None
+        let slow = state.streams.iter_mut().position(|stream| stream.progress.is_overdue(now));
+        let Some(slow) = slow.map(|at| state.streams.swap_remove(at)) else { return Overdue::Not };
+        drop(state);
+        if slow.whole {
+            return Overdue::Connection(Cut::SlowConsumer);
+        }
+        slow.ended.cancel();
+        Overdue::Stream
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -205,26 +261,85 @@ impl State {
         self.owes.map(|since| since + self.patience.head)
     }
 
-    fn phase_due(&self) -> Option<(Instant, Cut)> {
+    /// When the phase is over, and as what that is a cut, if it is one.
+    fn phase_due(&self) -> Option<(Instant, Option<Cut>)> {
+        let patience = &self.patience;
         match self.phase {
-            Phase::FirstBytes(since) => Some((since + self.patience.first_bytes, Cut::FirstBytes)),
-            Phase::Idle(since) => Some((since + self.patience.idle, Cut::Idle)),
-            Phase::Head(since) => Some((since + self.patience.head, Cut::Head)),
+            Phase::FirstBytes(since) => Some((since + patience.first_bytes, Some(Cut::FirstBytes))),
+            Phase::Idle(since) => Some((since + patience.idle, None)),
+            Phase::Head(since) => Some((since + patience.head, Some(Cut::Head))),
+            Phase::Closing(since) => Some((since + limits::CLOSING_DEADLINE, None)),
             Phase::Busy => None,
         }
     }
 }
 
 /// A request that is being answered.
-pub struct InFlight(Vitals);
+pub struct InFlight {
+    vitals: Vitals,
+    stream: Option<u64>,
+}
+
+impl InFlight {
+    /// Its answer goes out on a stream of its own, which `ended` ends: from now on the stream's reader
+    /// must take what waits, whatever the rest of the connection does.
+    pub fn on_stream(&mut self, ended: CancellationToken) {
+        let mut state = self.vitals.lock();
+        state.streams_ever += 1;
+        let id = state.streams_ever;
+        let (progress, waiting, whole) = (Progress::new(), 0, false);
+        state.streams.push(Stream { id, progress, waiting, whole, ended });
+        self.stream = Some(id);
+    }
+
+    /// So many bytes were handed over, and wait for the stream's reader.
+    pub fn handed_over(&self, bytes: usize) {
+        self.account(|stream, patience| {
+            stream.waiting += bytes;
+            stream.progress.waits(patience);
+        });
+    }
+
+    /// So many of them were taken, or dropped.
+    pub fn taken(&self, bytes: usize) {
+        self.account(|stream, patience| {
+            stream.waiting -= bytes;
+            stream.progress.took(bytes, patience);
+            if stream.waiting > 0 {
+                stream.progress.waits(patience);
+            }
+        });
+    }
+
+    /// The answer was handed over whole.
+    pub fn answered(&self) {
+        self.vitals.lock().answered += 1;
+        self.account(|stream, _| stream.whole = true);
+    }
+
+    fn account(&self, change: impl FnOnce(&mut Stream, &Patience)) {
+        let Some(id) = self.stream else { return };
+        let mut state = self.vitals.lock();
+        let State { streams, patience, timer, .. } = &mut *state;
+        let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else { return };
+        change(stream, patience);
+        let timer = timer.take();
+        drop(state);
+        timer.into_iter().for_each(Waker::wake);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.vitals.lock();
         state.in_flight -= 1;
+        state.streams.retain(|stream| Some(stream.id) != self.stream);
         if state.in_flight == 0 {
             state.phase = Phase::Idle(Instant::now());
         }
+        let timer = state.timer.take();
+        drop(state);
+        timer.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -232,6 +347,17 @@ impl Drop for InFlight {
 mod tests {
     use super::*;
     use tokio::time::advance;
+
+    fn due(vitals: &Vitals) -> Option<Instant> {
+        vitals.due(Waker::noop())
+    }
+
+    fn cut(vitals: &Vitals) -> Option<Cut> {
+        match vitals.overdue() {
+            Overdue::Connection(cut) => Some(cut),
+            _ => None,
+        }
+    }
 
     async fn seconds(n: u64) {
         advance(Duration::from_secs(n)).await;
@@ -241,21 +367,24 @@ mod tests {
     async fn each_phase_has_its_own_time() {
         let vitals = Vitals::new(Patience::default());
         seconds(5).await;
-        assert_eq!(vitals.overdue(), Some(Cut::FirstBytes));
+        assert_eq!(cut(&vitals), Some(Cut::FirstBytes));
         vitals.greeted(false);
         seconds(4).await;
-        assert_eq!(vitals.overdue(), None);
+        assert_eq!(cut(&vitals), None);
         vitals.received();
         seconds(1).await;
-        assert_eq!(vitals.overdue(), Some(Cut::Head), "a byte now and then does not help");
+        assert_eq!(cut(&vitals), Some(Cut::Head), "a byte now and then does not help");
         let request = vitals.request();
         seconds(1000).await;
-        assert_eq!((vitals.overdue(), vitals.due()), (None, None));
+        assert_eq!((cut(&vitals), due(&vitals)), (None, None));
         drop(request);
         seconds(74).await;
-        assert_eq!(vitals.overdue(), None);
+        assert_eq!(vitals.overdue(), Overdue::Not);
         seconds(1).await;
-        assert_eq!(vitals.overdue(), Some(Cut::Idle));
+        assert_eq!(vitals.overdue(), Overdue::Not, "an idle one is asked to end");
+        vitals.closing().await;
+        seconds(1).await;
+        assert_eq!(vitals.overdue(), Overdue::Close);
     }
 
     #[tokio::test(start_paused = true)]
@@ -266,11 +395,11 @@ mod tests {
         vitals.owes(true);
         seconds(4).await;
         vitals.owes(true);
-        assert_eq!(vitals.overdue(), None);
+        assert_eq!(cut(&vitals), None);
         seconds(1).await;
-        assert_eq!(vitals.overdue(), Some(Cut::Head), "more of it does not begin it anew");
+        assert_eq!(cut(&vitals), Some(Cut::Head), "more of it does not begin it anew");
         vitals.owes(false);
-        assert_eq!((vitals.overdue(), vitals.due()), (None, None));
+        assert_eq!((cut(&vitals), due(&vitals)), (None, None));
     }
 
     fn reading() -> (Vitals, InFlight) {
@@ -290,9 +419,9 @@ mod tests {
             vitals.write_waits();
         }
         seconds(19).await;
-        assert_eq!(vitals.overdue(), None);
+        assert_eq!(cut(&vitals), None);
         seconds(1).await;
-        assert_eq!(vitals.overdue(), Some(Cut::SlowConsumer));
+        assert_eq!(cut(&vitals), Some(Cut::SlowConsumer));
     }
 
     #[tokio::test(start_paused = true)]
@@ -301,7 +430,7 @@ mod tests {
         for (bytes, lasts) in [(a_second, 1000), (a_second / 2, 40), (1, 21)] {
             let (vitals, _request) = reading();
             let mut lived = 0;
-            while lived < 1000 && vitals.overdue().is_none() {
+            while lived < 1000 && cut(&vitals).is_none() {
                 vitals.sent(bytes);
                 vitals.write_waits();
                 seconds(1).await;
@@ -319,6 +448,35 @@ mod tests {
         vitals.write_waits();
         vitals.sent(10);
         seconds(100).await;
-        assert_eq!((vitals.overdue(), vitals.due()), (None, None));
+        assert_eq!((cut(&vitals), due(&vitals)), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_not_read_is_ended_beside_others_that_are() {
+        let vitals = Vitals::new(Patience::default());
+        vitals.greeted(true);
+        let (mut read, mut starved) = (vitals.request(), vitals.request());
+        let ended = [CancellationToken::new(), CancellationToken::new()];
+        read.on_stream(ended[0].clone());
+        starved.on_stream(ended[1].clone());
+        starved.handed_over(16_000);
+        for _ in 0..19 {
+            read.handed_over(5000);
+            seconds(1).await;
+            read.taken(5000);
+            assert_eq!(vitals.overdue(), Overdue::Not);
+        }
+        seconds(1).await;
+        assert_eq!(vitals.overdue(), Overdue::Stream);
+        assert_eq!(vitals.overdue(), Overdue::Not);
+        assert_eq!(ended.map(|ended| ended.is_cancelled()), [false, true]);
+        drop(starved);
+        seconds(1000).await;
+        assert_eq!(vitals.overdue(), Overdue::Not, "nothing waits for this one's reader");
+        read.handed_over(100);
+        read.answered();
+        seconds(20).await;
+        let cut = Overdue::Connection(Cut::SlowConsumer);
+        assert_eq!(vitals.overdue(), cut, "its task is over, so that only this is left");
     }
 }

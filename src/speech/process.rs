@@ -44,6 +44,7 @@ pub const NAMES: [&str; 2] = ["espeak", "tone"];
 /// Runs the worker `name` until its standard input ends; `library` overrides where its engine is
 /// looked for.
 pub fn run(name: &str, library: Option<&Path>) -> std::io::Result<()> {
+    tasks::leave_signals_to_the_server();
     let out = Out(Arc::new(take_stdout()?));
     limit_self();
     let cancelled = Arc::new(AtomicU32::new(0));

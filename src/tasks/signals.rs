@@ -52,3 +52,13 @@ impl Signals {
         }
     }
 }
+
+/// For worker processes: a terminal's Ctrl-C and a `pkill -HUP` reach them as well, and are meant for
+/// the server, which ends them when it needs them no more.
+#[allow(unsafe_code)]
+pub fn leave_signals_to_the_server() {
+    for signal in [libc::SIGHUP, libc::SIGINT] {
+        // SAFETY: ignoring a signal installs no handler, so nothing of ours runs at a wrong moment.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}

@@ -183,6 +183,9 @@ async fn a_ticket_opens_one_get_and_is_used_up() {
     let path = format!("/v1/models?a=b&ticket={}", ticket().await);
     assert_eq!(keyed.ask("GET", &path, "").await.status, 200);
     assert_eq!(keyed.ask("GET", &path, "").await.status, 401, "it is used up");
+    let path = format!("/v1/models?ticket={}", ticket().await);
+    let answer = keyed.ask("GET", &path, "").await;
+    assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
     let path = format!("/v1/audio/speech?ticket={}", ticket().await);
     assert_eq!(keyed.ask("POST", &path, "").await.status, 401, "only for reading");
     for _ in 0..63 {
@@ -190,6 +193,14 @@ async fn a_ticket_opens_one_get_and_is_used_up() {
     }
     let answer = keyed.ask("POST", "/api/tickets", &bearer(&key)).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, "30"));
+    let brief = keyed.add("brief", &[Scope::Speech], Rates::default());
+    let answer = keyed.ask("POST", "/api/tickets", &bearer(&brief)).await;
+    let ticket = answer.json()["ticket"].as_str().expect("a ticket").to_string();
+    keyed.revoke("brief");
+    let path = format!("/v1/models?ticket={ticket}");
+    assert_eq!(keyed.ask("GET", &path, "").await.status, 401, "it ends with its key");
+    let twice = format!("{}{}", bearer(&key), bearer("evs_x"));
+    assert_eq!(keyed.ask("GET", "/v1/models", &twice).await.status, 401, "one or the other?");
 }
 
 #[tokio::test]
@@ -243,6 +254,30 @@ async fn only_listed_origins_are_told_that_they_may() {
         assert!(answer.header("vary").contains("origin"), "{:?}", answer.headers);
         assert_eq!(answer.header("access-control-allow-credentials"), "");
     }
+}
+
+#[tokio::test]
+async fn what_answers_preflights_opens_no_way_around_the_gate() {
+    let settings = [("allowed_origins", "https://app.example"), ("limits.loopback", "true")];
+    let rate = [("limits.address.requests_per_minute", "12")];
+    let server = TestServer::start(&[&settings[..], &rate].concat()).await;
+    let preflight = "origin: https://app.example\r\naccess-control-request-method: POST\r\n";
+    for (path, fields, status) in [
+        ("/v1/models", preflight.to_string(), 200),
+        ("/v1/models", String::new(), 405),
+        ("/nowhere", String::new(), 404),
+        ("/v1/models", format!("host: evil.example\r\n{preflight}"), 421),
+        ("/v1/models", preflight.replace("app", "evil"), 403),
+        ("/v1/models", format!("host: a\r\nhost: b\r\n{preflight}"), 400),
+        (&format!("/{}", "a".repeat(9000)), preflight.to_string(), 414),
+    ] {
+        assert_eq!(ask(&server, "OPTIONS", path, &fields).await.status, status, "{path} {fields}");
+    }
+    let mut last = 0;
+    for _ in 0..12 {
+        last = ask(&server, "OPTIONS", "/v1/models", preflight).await.status;
+    }
+    assert_eq!(last, 429, "they are counted as well");
 }
 
 #[tokio::test]

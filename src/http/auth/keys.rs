@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,20 +28,26 @@ const CONTEXT: &str = "evensong 2026-11 api key";
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// It cannot be read or written.
-    #[error("{}: {source}{}", .file.display(), hint(.source))]
+    #[error("{}: {why}", .file.display())]
     File {
         /// Which.
         file: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
+    },
+    /// A server or a list wants it, and it is not there.
+    #[error("{} is not there; `evensong keys add NAME` makes it", .file.display())]
+    Missing {
+        /// Which.
+        file: PathBuf,
     },
     /// It is not the TOML expected.
-    #[error("{}: {source}", .file.display())]
+    #[error("{}: {why}", .file.display())]
     Syntax {
         /// Which.
         file: PathBuf,
         /// Where and why.
-        source: Box<toml::de::Error>,
+        why: Box<toml::de::Error>,
     },
     /// One of its keys is not right.
     #[error("{}: key '{name}': {reason}", .file.display())]
@@ -52,13 +59,6 @@ pub enum KeysError {
         /// What would do.
         reason: String,
     },
-}
-
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "; `evensong keys add NAME` makes it",
-        _ => "",
-    }
 }
 
 /// One key as it stands in the file.
@@ -121,6 +121,11 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// Whether a principal's key is still among them.
+    pub fn knows(&self, id: &str) -> bool {
+        self.0.iter().any(|(_, principal)| *principal.id == *id)
+    }
+
     /// Whose key `presented` is. Every key is compared whole, so that the time tells nothing.
     pub fn verify(&self, presented: &str) -> Option<Arc<Principal>> {
         let hash = hash(presented);
@@ -145,10 +150,12 @@ fn unhex(text: &str) -> Option<Hash> {
 
 /// The keys of `file` as they stand in it.
 pub fn records(file: &Path) -> Result<Vec<Record>, KeysError> {
-    let fail = |source| KeysError::File { file: file.into(), source };
-    let text = std::fs::read_to_string(file).map_err(fail)?;
+    let text = std::fs::read_to_string(file).map_err(|why| match why.kind() {
+        std::io::ErrorKind::NotFound => KeysError::Missing { file: file.into() },
+        _ => KeysError::File { file: file.into(), why },
+    })?;
     let read: File = toml::from_str(&text)
-        .map_err(|source| KeysError::Syntax { file: file.into(), source: Box::new(source) })?;
+        .map_err(|why| KeysError::Syntax { file: file.into(), why: Box::new(why) })?;
     let mut names = HashSet::new();
     for record in &read.key {
         if !names.insert(record.name.as_str()) {
@@ -176,8 +183,8 @@ pub fn add(
     }
     let mut bits = [0; 32];
     getrandom::fill(&mut bits).map_err(|error| {
-        let source = std::io::Error::other(error.to_string());
-        KeysError::File { file: file.into(), source }
+        let why = std::io::Error::other(error.to_string());
+        KeysError::File { file: file.into(), why }
     })?;
     let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits));
     let digest = blake3::Hash::from_bytes(hash(&key)).to_hex();
@@ -228,7 +235,9 @@ fn change(
     create: bool,
     edit: impl FnOnce(&mut Vec<Record>) -> Result<(), String>,
 ) -> Result<(), Change> {
-    let fail = |source| Change::Failed(KeysError::File { file: file.into(), source });
+    let fail = |why| Change::Failed(KeysError::File { file: file.into(), why });
+    // A link stays one: what it leads to is changed.
+    let file = &file.canonicalize().unwrap_or_else(|_| file.into());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     if create {
@@ -238,11 +247,7 @@ fn change(
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive)
         .map_err(|error| fail(error.into()))?;
     let mut records = match records(file) {
-        Err(KeysError::File { source, .. })
-            if create && source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Vec::new()
-        }
+        Err(KeysError::Missing { .. }) if create => Vec::new(),
         read => read.map_err(Change::Failed)?,
     };
     edit(&mut records).map_err(Change::Refused)?;
@@ -253,6 +258,11 @@ fn change(
         let mut next = tempfile::NamedTempFile::new_in(folder)?;
         next.write_all(HEAD.as_bytes())?;
         next.write_all(text.as_bytes())?;
+        // Whoever could read it, such as a server that is not root, still can.
+        if let Ok(before) = std::fs::metadata(file) {
+            std::os::unix::fs::fchown(next.as_file(), Some(before.uid()), Some(before.gid()))?;
+            next.as_file().set_permissions(before.permissions())?;
+        }
         next.as_file().sync_all()?;
         next.persist(file)?;
         held.sync_all()
@@ -294,6 +304,21 @@ mod tests {
         for wrong in ["", "evs_", &key[..46], &format!("{key} "), &key.to_lowercase()] {
             assert_eq!(keys.verify(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_link_and_its_file_s_mode_stay_as_they_are() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (real, link) = (folder.path().join("real.toml"), folder.path().join("link.toml"));
+        add(&real, "a", &[], Rates::default(), NOW).expect("added");
+        std::fs::set_permissions(&real, PermissionsExt::from_mode(0o640)).expect("set");
+        std::os::unix::fs::symlink(&real, &link).expect("linked");
+        add(&link, "b", &[], Rates::default(), NOW).expect("added");
+        assert!(link.is_symlink());
+        assert_eq!(Keys::read(&real).expect("readable").len(), 2);
+        let mode = std::fs::metadata(&real).expect("is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use tokio::time::Instant;
 
-use crate::limits::{H2_CALM_A_SECOND, H2_CALM_BURST, H2_CALM_SENT_BYTES};
+use crate::limits::{H2_CALM_A_SECOND, H2_CALM_ANSWER, H2_CALM_BURST, H2_CALM_SENT_BYTES};
 
 /// GOAWAY with ENHANCE_YOUR_CALM, for the whole connection.
 pub const CALM_DOWN: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
@@ -66,6 +66,11 @@ impl Frames {
             }
         }
         true
+    }
+
+    /// So many answers went out whole: a client acknowledges each of them, however small.
+    pub fn answered(&mut self, answers: u32) {
+        self.credit = (self.credit + f64::from(answers) * H2_CALM_ANSWER).min(H2_CALM_BURST);
     }
 
     /// The peer took so many bytes: it may answer for them.

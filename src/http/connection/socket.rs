@@ -80,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 self.pass_prefix(buf);
             }
             Guard::Two(frames) => {
+                frames.answered(self.vitals.take_answered());
                 let fine = frames.check(bytes);
                 self.vitals.owes(frames.owes());
                 if !fine {

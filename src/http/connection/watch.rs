@@ -6,9 +6,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// Longest pause between two looks at what is not taken yet.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
 
 /// A second handle to a socket, only for watching.
 pub struct Watch(TcpStream);
@@ -20,12 +25,42 @@ impl Watch {
         Ok(Self(TcpStream::from_std(dup)?))
     }
 
-    /// Lets the kernel drop what the peer will not take. Without this it would keep it for as long
-    /// as `TCP_USER_TIMEOUT`, outside of every account, for a client that nobody serves any more.
-    pub fn forget_unsent(&self) {
-        if let Err(error) = SockRef::from(&self.0).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!(%error, "linger was refused");
+    /// Ends our side behind what was sent, and waits until the peer took all of it or `patience` is over.
+    /// Then the kernel drops the rest: it would keep it for as long as `TCP_USER_TIMEOUT`, outside of
+    /// every account, for a client that nobody serves any more.
+    pub async fn hand_over(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        let _ = SockRef::from(&self.0).shutdown(std::net::Shutdown::Write);
+        let mut pause = Duration::from_millis(1);
+        // The kernel does not say when; most is taken within the first look.
+        while self.unsent() > 0 {
+            if Instant::now() >= until {
+                if let Err(error) = SockRef::from(&self.0).set_linger(Some(Duration::ZERO)) {
+                    tracing::debug!(%error, "linger was refused");
+                }
+                return;
+            }
+            tokio::time::sleep(pause.min(until - Instant::now())).await;
+            pause = (pause * 2).min(LOOKED_AT_EVERY);
         }
+    }
+
+    /// Bytes that the peer has not acknowledged; none of a socket that is over.
+    #[allow(unsafe_code)]
+    fn unsent(&self) -> u64 {
+        // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket, tcp(7)) writes one c_int.
+        let asked = unsafe {
+            rustix::ioctl::ioctl(
+                &self.0,
+                rustix::ioctl::Getter::<{ libc::TIOCOUTQ as rustix::ioctl::Opcode }, i32>::new(),
+            )
+        };
+        asked.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0))
+    }
+
+    /// Whether the peer has closed its side.
+    pub fn has_left(&self) -> bool {
+        self.left().now_or_never().is_some()
     }
 
     /// Ready when the peer has closed its side.

@@ -18,6 +18,7 @@ use tokio_stream::{Stream, StreamExt};
 use crate::bounds::ring::Broken;
 use crate::http::Services;
 use crate::http::error::ApiError;
+use crate::http::limit::Place;
 use crate::limits::HEAD_HOLD;
 use crate::metrics::Metrics;
 use crate::speech::encode::Format;
@@ -37,12 +38,14 @@ pub struct Begun {
     chars: usize,
     timing: String,
     metrics: Metrics,
+    places: [Place; 2],
 }
 
 /// Has `utterance` spoken and waits for its first audio. `began` is when the request came in.
 pub async fn begin(
     services: &Services,
     utterance: Utterance,
+    places: [Place; 2],
     began: Instant,
 ) -> Result<Begun, ApiError> {
     if services.readiness.is_leaving() {
@@ -60,7 +63,7 @@ pub async fn begin(
     services.metrics.first_audio.observe(took);
     let timing = format!("first;dur={:.2}", took.as_secs_f64() * 1e3);
     let metrics = services.metrics.clone();
-    Ok(Begun { speaking, first, format, chars, timing, metrics })
+    Ok(Begun { speaking, first, format, chars, timing, metrics, places })
 }
 
 impl Begun {
@@ -87,10 +90,12 @@ impl Begun {
     }
 
     fn split(self) -> (Head, impl Stream<Item = Result<Bytes, Broken>> + Send + use<>) {
-        let Begun { speaking, first, timing, metrics, .. } = self;
+        let Begun { speaking, first, timing, metrics, places, .. } = self;
         let Speaking { reader, made, voice, engine, bound_bytes, .. } = speaking;
         let counter = metrics.audio_bytes.clone();
         let audio = tokio_stream::once(Ok(first)).chain(reader).map(move |chunk| {
+            // They are given back when the stream is.
+            let _ = &places;
             if let Ok(bytes) = &chunk {
                 counter.inc_by(bytes.len() as u64);
             }

@@ -50,11 +50,11 @@ pub async fn create(
     let asked: ElevenRequest = json::parse(&received.bytes, &PARAMETERS)?;
     drop(received);
     let speed = asked.voice_settings.and_then(|settings| settings.speed);
-    let mut utterance =
+    let (mut utterance, places) =
         Asker { services: &services, peer, id }.utterance(asked.text, "text", speed)?;
     utterance.format = format(options.output_format.as_deref())?;
     (utterance.voice, utterance.model) = (Some(voice), asked.model_id);
-    Ok(deliver::begin(&services, utterance, began).await?.bytes())
+    Ok(deliver::begin(&services, utterance, places, began).await?.bytes())
 }
 
 /// `codec_rate_bitrate`. Of mp3 and opus any rate and bitrate is answered with ours, which players

@@ -91,10 +91,11 @@ pub async fn preview(
     let language = voice.language.split('-').next().unwrap_or_default();
     let known = PREVIEWS.iter().find(|(tag, _)| *tag == language);
     let text = known.map_or(PREVIEW_OF_ANY, |(_, text)| text).to_string();
-    let mut utterance = Asker { services: &services, peer, id }.utterance(text, "voice", None)?;
+    let (mut utterance, places) =
+        Asker { services: &services, peer, id }.utterance(text, "voice", None)?;
     utterance.format = format(options.response_format.as_deref())?;
     (utterance.voice, utterance.model) = (Some(name), options.model);
-    Ok(deliver::begin(&services, utterance, Instant::now()).await?.bytes())
+    Ok(deliver::begin(&services, utterance, places, Instant::now()).await?.bytes())
 }
 
 /// `GET /v1/models`.
