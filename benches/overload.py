@@ -280,13 +280,7 @@ def main() -> int:
     for engine in given.engine.split(","):
         print(f"{engine} …", file=sys.stderr, flush=True)
         measure(report, halves, engine, given.seconds)
-    print(report.table())
-    if report.complaints:
-        print("\nThe server said on standard error, or did:\n")
-        print("\n".join(f"    {line}" for line in report.complaints))
-    if given.json:
-        report.write(given.json)
-    return 0 if report.is_kept else 1
+    return report.close(given.json)
 
 
 if __name__ == "__main__":

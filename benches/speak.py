@@ -58,13 +58,7 @@ def main() -> int:
         except (OSError, client.Broken, asyncio.TimeoutError) as error:
             broken = Figure(f"{name}: could not be measured", math.nan, most=0, detail=repr(error))
             report.figures.append(broken)
-    print(report.table())
-    if report.complaints:
-        print("\nThe server said on standard error, or did:\n")
-        print("\n".join(f"    {line}" for line in report.complaints))
-    if given.json:
-        report.write(given.json)
-    return 0 if report.is_kept else 1
+    return report.close(given.json)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,16 @@ class Report:
         head = ["| figure | measured | bound | ok |", "|---|---|---|---|"]
         return "\n".join(head + [figure.row() for figure in self.figures])
 
+    def close(self, json_file: Path | None) -> int:
+        """Prints all of it, and writes it where it was asked for; the exit status of the whole."""
+        print(self.table())
+        if self.complaints:
+            print("\nThe server said on standard error, or did:\n")
+            print("\n".join(f"    {line}" for line in self.complaints))
+        if json_file:
+            self.write(json_file)
+        return 0 if self.is_kept else 1
+
     def write(self, path: Path) -> None:
         figures = [asdict(figure) | {"ok": figure.is_kept} for figure in self.figures]
         for figure in figures:

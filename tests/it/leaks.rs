@@ -9,21 +9,9 @@ use evensong::ledger::{Kind, Ledger};
 use evensong::metrics::Metrics;
 use serde_json::json;
 
-use crate::http::{Client as Http, post};
+use crate::http::Client as Http;
+use crate::leaving::{long_request, stalled};
 use crate::server::{TestServer, live};
-
-fn long() -> Vec<u8> {
-    let body = json!({"input": "A text that goes on. ".repeat(150), "response_format": "pcm"});
-    post("/v1/audio/speech", body.to_string().as_bytes())
-}
-
-/// A client in the middle of a stream that it does not read.
-async fn listener(server: &TestServer) -> Http {
-    let mut client = Http::connect_narrow(server.server.listen[0]).await;
-    client.send(&long()).await;
-    assert_eq!(client.head().await.0, 200);
-    client
-}
 
 mod voice {
     use super::*;
@@ -31,7 +19,7 @@ mod voice {
     #[tokio::test]
     async fn a_client_that_goes_takes_all_that_was_begun_for_it() {
         let server = TestServer::start(&[]).await;
-        let listeners = [listener(&server).await, listener(&server).await];
+        let listeners = [stalled(&server).await, stalled(&server).await];
         assert_eq!(server.live("speech_stream").await, 2);
         drop(listeners);
         let ledger = server.idle().await;
@@ -41,7 +29,7 @@ mod voice {
     #[tokio::test]
     async fn shutdown_ends_every_stream_and_every_timer() {
         let server = TestServer::start(&[("shutdown.deadline_seconds", "2")]).await;
-        let mut listener = listener(&server).await;
+        let mut listener = stalled(&server).await;
         let ledger = server.server.services.ledger.clone();
         server.server.stop().await;
         assert!(!listener.rest().await.1, "what broke off does not look finished");
@@ -150,17 +138,17 @@ mod integration {
                 match n % 5 {
                     // Listens to the end, leaves in the middle, sends nonsense, breaks off, hangs up.
                     0 => assert_eq!(server.speech(&json!({"input": "Good."})).await.status, 200),
-                    1 => drop(listener(server).await),
+                    1 => drop(stalled(server).await),
                     2 => {
                         let answer = server.connect().await.post("/v1/audio/speech", b"{").await;
                         assert_eq!(answer.status, 400);
                     }
                     3 => {
                         let mut client = server.connect().await;
-                        client.send(&long()[..200]).await;
+                        client.send(&long_request()[..200]).await;
                     }
                     _ => {
-                        let client = listener(server).await;
+                        let client = stalled(server).await;
                         client.stream.set_zero_linger().expect("a socket");
                     }
                 }
@@ -177,7 +165,7 @@ mod integration {
     async fn a_server_that_follows_another_finds_nothing_of_it() {
         let first = TestServer::start(&[("shutdown.deadline_seconds", "2")]).await;
         let address = first.server.listen[0].to_string();
-        let _listener = listener(&first).await;
+        let _listener = stalled(&first).await;
         first.server.stop().await;
         let second = TestServer::start(&[("listen", &address)]).await;
         assert_eq!(second.get("/healthz").await.status, 200);
@@ -193,7 +181,7 @@ mod interval {
         let server = TestServer::start(&[]).await;
         let before = server.live("timer").await;
         assert!(before >= 1);
-        let _listeners = [listener(&server).await, listener(&server).await];
+        let _listeners = [stalled(&server).await, stalled(&server).await];
         for _ in 0..20 {
             assert_eq!(server.get("/api/status").await.status, 200);
         }
@@ -219,7 +207,7 @@ mod indicators {
     #[tokio::test]
     async fn the_books_agree_with_the_runtime_while_clients_are_there() {
         let server = TestServer::start(&[]).await;
-        let _listeners = [listener(&server).await, listener(&server).await];
+        let _listeners = [stalled(&server).await, stalled(&server).await];
         let ledger = server.ledger().await;
         assert_eq!(ledger["process"]["tasks"], ledger["expected"]["tasks"], "{ledger:#}");
         assert_eq!(live(&ledger, "speech_stream"), 2);
@@ -232,7 +220,7 @@ mod indicators {
         for _ in 0..5 {
             for _ in 0..10 {
                 assert_eq!(server.speech(&json!({"input": "The same."})).await.status, 200);
-                drop(listener(&server).await);
+                drop(stalled(&server).await);
             }
             let ledger = server.idle().await;
             let kinds = ledger["kinds"].as_array().expect("kinds").iter();
@@ -277,7 +265,7 @@ mod performance {
         let round = || async {
             let server = TestServer::start(&[]).await;
             assert_eq!(server.speech(&json!({"input": "Hello."})).await.status, 200);
-            drop(listener(&server).await);
+            drop(stalled(&server).await);
             server.idle().await;
             server.server.stop().await;
         };

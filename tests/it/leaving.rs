@@ -9,13 +9,13 @@ use crate::http::{Client, post};
 use crate::server::{TestServer, live};
 
 /// Longer than the socket and the ring can hold, so that the server is in the middle of it.
-fn long_request() -> Vec<u8> {
+pub fn long_request() -> Vec<u8> {
     let body = json!({"input": "A text that goes on. ".repeat(150), "response_format": "pcm"});
     post("/v1/audio/speech", body.to_string().as_bytes())
 }
 
 /// A client that has its head and a little audio, and reads no more.
-async fn stalled(server: &TestServer) -> Client {
+pub async fn stalled(server: &TestServer) -> Client {
     let mut client = Client::connect_narrow(server.server.listen[0]).await;
     client.send(&long_request()).await;
     assert_eq!(client.head().await.0, 200);
