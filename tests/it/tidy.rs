@@ -6,7 +6,7 @@
 //! fail is a defect. Here they meet the repository.
 
 mod arrows;
-mod faults;
+mod catalogues;
 mod packages;
 mod shape;
 mod source;
@@ -92,10 +92,12 @@ fn named_packages_are_direct_and_used() {
 }
 
 #[test]
-fn the_catalogue_of_faults_names_tests_that_exist() {
+fn the_catalogues_name_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
-    let catalogue = read(Path::new("docs/faults.md")).expect("the catalogue is readable");
-    assert!(catalogue.matches("::").count() > 30, "the catalogue names its tests");
-    expect_none(faults::complaints(&catalogue, read));
+    for (file, least) in [("docs/faults.md", 30), ("docs/requirements.md", 15)] {
+        let catalogue = read(Path::new(file)).expect("the catalogue is readable");
+        assert!(catalogue.matches("::").count() > least, "{file} names its tests");
+        expect_none(catalogues::complaints(file, &catalogue, read));
+    }
 }

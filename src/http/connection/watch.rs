@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -58,9 +58,16 @@ impl Watch {
         asked.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0))
     }
 
-    /// Whether the peer has closed its side.
+    /// Whether the peer has closed its side, as the kernel knows at this moment: what the runtime knows
+    /// of this handle may be a step behind what it knows of the other.
     pub fn has_left(&self) -> bool {
-        self.left().now_or_never().is_some()
+        #[cfg(target_os = "linux")]
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        #[cfg(not(target_os = "linux"))]
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        let mut asked = [PollFd::new(&self.0, gone)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(gone)
     }
 
     /// Ready when the peer has closed its side.

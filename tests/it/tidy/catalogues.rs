@@ -1,9 +1,13 @@
-//! Every test that the catalogue of faults names is there: `file::test` in Rust, `file.py: case` in Python.
+//! Every test that the catalogues of faults and requirements name is there: `file::test` in Rust, `file.py: case` in Python.
 
 use std::path::Path;
 
-/// Tests that `catalogue` names and `read` has no file for, or whose file has not that function.
-pub fn complaints(catalogue: &str, read: impl Fn(&Path) -> Option<String>) -> Vec<String> {
+/// Tests that `catalogue`, which is `file`, names and `read` has no file for, or whose file has not that function.
+pub fn complaints(
+    file: &str,
+    catalogue: &str,
+    read: impl Fn(&Path) -> Option<String>,
+) -> Vec<String> {
     let rows = catalogue.lines().zip(1..).filter(|(line, _)| line.starts_with("| "));
     let named = rows.flat_map(|(line, number)| {
         let last = line.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
@@ -11,9 +15,7 @@ pub fn complaints(catalogue: &str, read: impl Fn(&Path) -> Option<String>) -> Ve
         names.into_iter().map(move |name| (name, number))
     });
     let missing = named.filter(|(name, _)| !exists(name, &read));
-    missing
-        .map(|(name, number)| format!("docs/faults.md:{number}: there is no test {name}"))
-        .collect()
+    missing.map(|(name, number)| format!("{file}:{number}: there is no test {name}")).collect()
 }
 
 fn exists(name: &str, read: &impl Fn(&Path) -> Option<String>) -> bool {
@@ -39,8 +41,8 @@ fn tests_that_are_not_there_are_named() {
     };
     let table =
         |names: &str| format!("| fault | what | shown by |\n|---|---|---|\n| f | w | {names} |\n");
-    assert!(complaints(&table("`a::one`, `b/c::two`, `d.py: three`"), read).is_empty());
+    assert!(complaints("f", &table("`a::one`, `b/c::two`, `d.py: three`"), read).is_empty());
     for name in ["`a::two`", "`c::two`", "`d.py: four`", "`nothing`"] {
-        assert_eq!(complaints(&table(name), read).len(), 1, "{name}");
+        assert_eq!(complaints("f", &table(name), read).len(), 1, "{name}");
     }
 }
