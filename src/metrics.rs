@@ -66,28 +66,28 @@ pub enum StreamEnd {
     Failed,
 }
 
-/// The label of [`Metrics::cuts`].
+/// The label of [`All::cuts`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CutLabel {
     /// The reason.
     pub reason: Cut,
 }
 
-/// The label of [`Metrics::refusals`].
+/// The label of [`All::refusals`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusalLabel {
     /// The reason.
     pub reason: Refusal,
 }
 
-/// The label of [`Metrics::speech_streams`].
+/// The label of [`All::speech_streams`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StreamEndLabel {
     /// How it ended.
     pub end: StreamEnd,
 }
 
-/// The label of [`Metrics::budget_bytes`].
+/// The label of [`All::budget_bytes`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct BudgetLabel {
     /// `total`, `reserved` or `held`.
@@ -103,7 +103,7 @@ pub enum Left {
     Stream,
 }
 
-/// The label of [`Metrics::disconnect_to_free`].
+/// The label of [`All::disconnect_to_free`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LeftLabel {
     /// What was freed.
