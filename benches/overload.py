@@ -53,7 +53,7 @@ PAUSE_MS = 200
 ASK_EVERY_SECONDS = 0.01
 LOOK_SECONDS = 0.02
 # What a connection waits for its answers is not spent asking: this many more make up for it.
-MORE_CONNECTIONS = 1.4
+MORE_CONNECTIONS = 1.7
 MOST_CONNECTIONS = 4000
 # Not asked of the test signal: two seconds of it cost no more than a dozen refusals, most of which is
 # the kernel's work for the connection, so that four refusals for each of them are felt.
