@@ -2,9 +2,10 @@
 //! IPv6 by /64; by key), an address is the peer's own unless a proxy that we trust names another, and
 //! a connection's place goes back when the connection ends.
 
-use std::collections::HashMap;
+mod counts;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -16,6 +17,8 @@ use crate::bounds::limiter::{Limiter, Policy, Reason, Refused, Step};
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::metrics::{Metrics, Refusal};
+use counts::Counts;
+pub use counts::Place;
 
 /// Limits a minute; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -387,49 +390,6 @@ fn hop_address(hop: &[u8]) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let bare = bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
     bare.map(|address: IpAddr| address.to_canonical())
-}
-
-/// How many of something each key has; a key is in it only while it has some. Clones share it.
-#[derive(Clone, Default)]
-struct Counts(Arc<Mutex<HashMap<Key, usize>>>);
-
-impl Counts {
-    /// One more of `key`, unless that would be more than `most`.
-    fn enter(&self, key: Key, most: usize) -> Option<Place> {
-        let mut counts = self.lock();
-        let count = counts.get(&key).copied().unwrap_or(0);
-        if count >= most {
-            return None;
-        }
-        counts.insert(key.clone(), count + 1);
-        drop(counts);
-        Some(Place(Some((self.clone(), key))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place among those of an address or a key, or none that is counted.
-#[derive(Default)]
-pub struct Place(Option<(Counts, Key)>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some((counts, key)) = self.0.take() else { return };
-        let mut counts = counts.lock();
-        if let Some(count) = counts.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&key);
-                // A flood's map is given back once the flood is over.
-                if counts.is_empty() {
-                    counts.shrink_to_fit();
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
