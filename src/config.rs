@@ -209,7 +209,7 @@ impl Settings {
 impl ShutdownSettings {
     fn check(&self) -> Result<ShutdownConfig, ConfigError> {
         let deadline = seconds("shutdown.deadline_seconds", self.deadline_seconds, 2.0, 600.0)?;
-        let balancer = door::balancer(self.balancer_seconds)?;
+        let balancer = seconds("shutdown.balancer_seconds", self.balancer_seconds, 0.0, 60.0)?;
         if balancer + limits::SHUTDOWN_HARD_STOP > deadline {
             let hint = "at least 1 s less than shutdown.deadline_seconds";
             return Err(bad("shutdown.balancer_seconds", self.balancer_seconds, hint));

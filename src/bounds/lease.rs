@@ -134,7 +134,7 @@ impl<T> Book<T> {
 }
 
 fn hex(id: &Id) -> String {
-    id.iter().fold(String::with_capacity(32), |text, byte| text + &format!("{byte:02x}"))
+    format!("{:032x}", u128::from_be_bytes(*id))
 }
 
 fn unhex(token: &str) -> Option<Id> {

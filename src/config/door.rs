@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,6 @@ use crate::http::limit::{LimitConfig, Rates};
 use crate::http::listen::DoorConfig;
 use crate::http::origin::{self, OriginConfig};
 use crate::http::tls::TlsFiles;
-use crate::limits;
 
 /// Who may come in.
 #[derive(Clone, Debug)]
@@ -190,10 +188,4 @@ fn tls(settings: &TlsSettings) -> Result<Option<TlsFiles>, ConfigError> {
         ("", key) => Err(bad("tls.key", key, "tls.cert as well: the certificate of that key")),
         (cert, key) => Ok(Some(TlsFiles { cert: cert.into(), key: key.into() })),
     }
-}
-
-/// Seconds between SIGTERM and a closed door.
-pub(super) fn balancer(value: f64) -> Result<Duration, ConfigError> {
-    let most = limits::SHUTDOWN_DEADLINE.as_secs_f64() * 12.0;
-    seconds("shutdown.balancer_seconds", value, 0.0, most)
 }

@@ -182,7 +182,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let result = tokio::select! {
         biased;
         result = connection.as_mut() => result,
-        () = spawner.stopping() => {
+        () = asked_to_end(spawner, &vitals) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -31,18 +31,18 @@ pub use counts::Place;
 )]
 pub struct Rates<T> {
     /// Requests of any kind.
-    #[serde(rename = "requests_per_minute", default, skip_serializing_if = "is_none")]
+    #[serde(rename = "requests_per_minute", default, skip_serializing_if = "is_unset")]
     pub requests: T,
     /// Streams and dialogues begun.
-    #[serde(rename = "starts_per_minute", default, skip_serializing_if = "is_none")]
+    #[serde(rename = "starts_per_minute", default, skip_serializing_if = "is_unset")]
     pub starts: T,
     /// Characters to be spoken.
-    #[serde(rename = "characters_per_minute", default, skip_serializing_if = "is_none")]
+    #[serde(rename = "characters_per_minute", default, skip_serializing_if = "is_unset")]
     pub characters: T,
 }
 
-/// Absent ones are left out of a file.
-fn is_none<T: Default + PartialEq>(value: &T) -> bool {
+/// What says nothing is left out of a file.
+pub fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -264,7 +264,7 @@ impl Limits {
     }
 
     /// Whether a peer speaks for many.
-    pub fn is_proxy(&self, address: IpAddr) -> bool {
+    fn is_proxy(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.config.proxies.iter().any(|net| net.contains(&address))
     }

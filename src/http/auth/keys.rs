@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::{Principal, Scope};
-use crate::http::limit::Rates;
+use crate::http::limit::{Rates, is_unset};
 use crate::limits::{KEY_NAME_BYTES, KEYS_MOST};
 
 /// By this a key is known as one of ours, in a leak scanner as well.
@@ -74,12 +74,8 @@ pub struct Record {
     /// RFC 3339.
     pub created: String,
     /// Its own limits a minute; what is not named is as configured, 0 is none.
-    #[serde(default, rename = "limits", skip_serializing_if = "is_usual")]
+    #[serde(default, rename = "limits", skip_serializing_if = "is_unset")]
     pub rates: Rates<Option<u32>>,
-}
-
-fn is_usual(rates: &Rates<Option<u32>>) -> bool {
-    *rates == Rates::default()
 }
 
 #[derive(Default, Serialize, Deserialize)]
