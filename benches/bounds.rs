@@ -63,5 +63,5 @@ fn look_at_the_ledger(bencher: Bencher, things: usize) {
     let ledger = Ledger::new();
     let _live: Vec<Entry> =
         (0..things).map(|n| ledger.enter(Kind::Task, format!("owner {n}"), 1)).collect();
-    bencher.bench(|| (ledger.kinds(), ledger.items()));
+    bencher.bench(|| (ledger.kinds(), ledger.items(None)));
 }

@@ -5,9 +5,10 @@ pub mod budget;
 pub mod lease;
 pub mod limiter;
 pub mod log;
+pub mod memory;
 pub mod ring;
 mod stake;
 mod sync;
 
 pub use budget::{Budget, Reservation};
-pub use stake::{Departure, Stake};
+pub use stake::Stake;

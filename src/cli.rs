@@ -62,7 +62,10 @@ fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
 
 /// Runs `future`; what hangs in a thread when it has ended does not hold up the exit.
 fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(crate::limits::BLOCKING_THREADS)
+        .build();
     let runtime = runtime.context("the runtime could not be started")?;
     let ended = runtime.block_on(future);
     runtime.shutdown_timeout(crate::limits::SHUTDOWN_RUNTIME);

@@ -7,6 +7,7 @@
 mod cgroup;
 mod door;
 mod keys;
+mod memory;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,9 @@ use crate::http::listen::DoorConfig;
 use crate::limits;
 pub use door::AccessConfig;
 use door::{LimitSettings, TlsSettings};
-pub use keys::{KEYS, Key, Kind};
+pub use keys::{ALIASES, KEYS, Key, Kind};
+pub use memory::MemoryConfig;
+use memory::MemorySettings;
 
 /// Everything that the program can be told.
 #[derive(Clone, Debug)]
@@ -35,6 +38,10 @@ pub struct Config {
     pub door: DoorConfig,
     /// Who may come in, and how much.
     pub access: AccessConfig,
+    /// How its memory is watched.
+    pub memory: MemoryConfig,
+    /// The settings as they are in force, without secrets.
+    pub shown: serde_json::Value,
     /// How it leaves.
     pub shutdown: ShutdownConfig,
 }
@@ -113,6 +120,7 @@ pub struct Settings {
     tls: TlsSettings,
     speech: SpeechSettings,
     limits: LimitSettings,
+    memory: MemorySettings,
     shutdown: ShutdownSettings,
 }
 
@@ -155,9 +163,16 @@ impl Settings {
             let source = config::File::from(file).format(config::FileFormat::Toml);
             builder = builder.add_source(source.required(true));
         }
+        // An empty variable is what is left of one that was not set (`${X:-}`): it says nothing.
+        let env = |name: &str| env(name).filter(|text| !text.trim().is_empty());
+        for (name, key, value) in ALIASES {
+            let switch = Key { name, kind: Kind::Switch, default: "false", help: "" };
+            let said = env(name).map(|text| switch.parse(&text)).transpose()?;
+            if said.is_some_and(|said| said.into_bool().unwrap_or(false)) {
+                builder = builder.set_override(*key, *value)?;
+            }
+        }
         for key in KEYS {
-            // An empty variable is what is left of one that was not set (`${X:-}`): it says nothing.
-            let env = |name: &str| env(name).filter(|text| !text.trim().is_empty());
             if let Some(text) = flags(key.name).or_else(|| env(&key.env())) {
                 builder = builder.set_override(key.name, key.parse(&text)?)?;
             }
@@ -196,6 +211,8 @@ impl Settings {
             speech: self.speech.check()?,
             door: self.limits.door()?,
             access,
+            memory: self.memory.check()?,
+            shown: serde_json::to_value(self).unwrap_or_default(),
             shutdown: self.shutdown.check()?,
         })
     }
@@ -319,6 +336,8 @@ mod tests {
             ("limits.block_seconds", "0", "between 1"),
             ("shutdown.balancer_seconds", "4.5", "1 s less"),
             ("budget_bytes", "1000", "at least"),
+            ("memory.samples", "2", "between 3 and 360"),
+            ("memory.interval_seconds", "0", "between 0.05 and 3600"),
             ("speech.engine", "siri", "espeak or tone"),
             ("speech.workers", "0", "between 1 and 64"),
             ("speech.workers", "many", "a whole number"),
@@ -331,6 +350,19 @@ mod tests {
             let named = error.contains(key) && error.contains(value) && error.contains(hint);
             assert!(named, "{key}={value} gave: {error}");
         }
+    }
+
+    #[test]
+    fn the_tracker_is_turned_off_by_its_old_name() {
+        for (said, watches) in [("true", false), ("1", false), ("false", true), (" ", true)] {
+            let env = |name: &str| (name == "DISABLE_MEMORY_TRACKER").then(|| said.to_string());
+            let settings = Settings::read(None, env, |_| None).expect("read");
+            let config = settings.check().expect("good");
+            assert_eq!(config.memory.watch.is_some(), watches, "{said:?}");
+        }
+        let env = |name: &str| (name == "DISABLE_MEMORY_TRACKER").then(|| "maybe".to_string());
+        let error = Settings::read(None, env, |_| None).expect_err("is neither").to_string();
+        assert!(error.contains("DISABLE_MEMORY_TRACKER = maybe"), "{error}");
     }
 
     #[test]

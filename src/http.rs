@@ -10,6 +10,7 @@ mod error;
 pub mod gate;
 pub mod limit;
 pub mod listen;
+mod observe;
 pub mod origin;
 mod page;
 mod request_id;
@@ -26,14 +27,17 @@ use std::time::Instant;
 
 use axum::Router;
 
-use crate::bounds::{Budget, Departure};
-use crate::ledger::Ledger;
+use crate::bounds::Budget;
+use crate::bounds::memory::Watch;
+use crate::bounds::memory::profile::Profiles;
+use crate::ledger::{Departure, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::speech::Speech;
 use auth::{Access, Auth, Principal, Scope};
 use gate::Gate;
 use limit::{Client, Limits};
+use observe::Observer;
 use origin::OriginConfig;
 use routes::{Routes, Rule};
 
@@ -54,6 +58,10 @@ pub struct Services {
     pub limits: Limits,
     /// Whether new work is still welcome.
     pub readiness: Readiness,
+    /// How the memory does.
+    pub watch: Watch,
+    /// Heap profiles, if the admin side may ask for them.
+    pub heap_endpoint: Option<Profiles>,
     /// When the server began.
     pub started: Instant,
 }
@@ -154,6 +162,7 @@ fn guarded(
     limits: Option<Limits>,
 ) -> Router {
     let (router, rules) = routes.split();
+    let seen = Observer::new(&rules, services.metrics.clone());
     let cors = origins.cors();
     let gate = Gate::new(rules, auth, origins, limits);
     let mut router = router
@@ -166,6 +175,7 @@ fn guarded(
     }
     router
         .layer(axum::middleware::from_fn(gate::security_headers))
+        .layer(axum::middleware::from_fn_with_state(seen, observe::layer))
         .layer(axum::middleware::from_fn(request_id::layer))
         .with_state(services)
 }

@@ -4,73 +4,33 @@
 //! *Standing* kinds live as long as the server does. Every other kind reads zero when no client is
 //! there, and [`Ledger::is_idle`] says so.
 
+mod census;
+mod kind;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::limits::{LEDGER_ITEMS_SHOWN, LEDGER_SHARDS};
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, standing: $standing:literal, fds: $fds:literal;)*) => {
-        /// The kinds of things that can live.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Kind { $($(#[$doc])* $name),* }
+pub use census::{Baseline, Census};
+pub use kind::Kind;
 
-        impl Kind {
-            /// All kinds, in the order in which they are shown.
-            pub const ALL: &[Kind] = &[$(Kind::$name),*];
+/// When a client was seen leaving; empty while it is there. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Departure(Arc<OnceLock<Instant>>);
 
-            /// The name on the wire.
-            pub const fn name(self) -> &'static str {
-                match self { $(Kind::$name => $text),* }
-            }
+impl Departure {
+    /// Notes that the client has left; only the first time counts.
+    pub fn note(&self) {
+        let _ = self.0.set(Instant::now());
+    }
 
-            /// Whether things of this kind live as long as the server.
-            pub const fn is_standing(self) -> bool {
-                match self { $(Kind::$name => $standing),* }
-            }
-
-            /// File descriptors that one thing of this kind keeps open.
-            pub const fn fds(self) -> u64 {
-                match self { $(Kind::$name => $fds),* }
-            }
-        }
-    };
-}
-
-kinds! {
-    /// A client's connection: the socket, and the watcher's dup of it.
-    Connection = "connection", standing: false, fds: 2;
-    /// A request body for which more than the connection's own bytes were reserved.
-    Body = "body", standing: false, fds: 0;
-    /// A speech stream, from its admission to its last freed byte.
-    SpeechStream = "speech_stream", standing: false, fds: 0;
-    /// A piece of text that waits for a worker or is spoken by one.
-    Job = "job", standing: false, fds: 0;
-    /// A task that ends with a client, a stream or a request.
-    Task = "task", standing: false, fds: 0;
-    /// A task that lives as long as the server.
-    Service = "service", standing: true, fds: 0;
-    /// A timer that lives as long as the server.
-    Timer = "timer", standing: true, fds: 0;
-    /// A listening socket.
-    Listener = "listener", standing: true, fds: 1;
-    /// A connection to the admin listener.
-    AdminConnection = "admin_connection", standing: true, fds: 2;
-    /// A task that serves the admin listener's connections.
-    AdminTask = "admin_task", standing: true, fds: 0;
-    /// A phrase that is kept: bytes of the cache, which are its own and not a client's.
-    Phrase = "phrase", standing: true, fds: 0;
-    /// A worker process: its two pipes, and the handle by which its end is awaited.
-    Worker = "worker", standing: true, fds: 3;
-}
-
-impl Kind {
-    /// Whether one thing of this kind is one task of the runtime.
-    pub const fn is_task(self) -> bool {
-        matches!(self, Kind::Task | Kind::Service | Kind::Timer | Kind::AdminTask)
+    /// When the client left, if it has.
+    pub fn seen(&self) -> Option<Instant> {
+        self.0.get().copied()
     }
 }
 
@@ -86,6 +46,8 @@ struct Item {
     owner: Arc<str>,
     since: Instant,
     bytes: u64,
+    /// Of the client that it is there for.
+    departure: Option<Departure>,
 }
 
 /// A shard is a slab: freed places are used again, so it is as large as its busiest moment.
@@ -141,6 +103,10 @@ pub struct ItemRow {
     pub age_ms: u64,
     /// Bytes that it has reserved.
     pub bytes: u64,
+    /// Milliseconds since the client that it was there for was seen leaving. What stays here has
+    /// been forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 impl Default for Ledger {
@@ -166,7 +132,8 @@ impl Ledger {
         totals.bytes.fetch_add(bytes, Relaxed);
         totals.ever.fetch_add(1, Relaxed);
         let shard = self.0.next.fetch_add(1, Relaxed) as usize % LEDGER_SHARDS;
-        let item = Item { kind, owner: owner.into(), since: Instant::now(), bytes };
+        let since = Instant::now();
+        let item = Item { kind, owner: owner.into(), since, bytes, departure: None };
         let place = lock(&self.0.shards[shard]).put(item);
         Entry { books: Arc::clone(&self.0), kind, shard: shard as u32, place, bytes }
     }
@@ -206,26 +173,60 @@ impl Ledger {
         Kind::ALL.iter().map(count).collect()
     }
 
-    /// The oldest things, at most [`LEDGER_ITEMS_SHOWN`]: what leaks is old.
-    pub fn items(&self) -> Vec<ItemRow> {
+    /// Bytes reserved by things of `kind`.
+    pub fn bytes(&self, kind: Kind) -> u64 {
+        self.0.totals[kind as usize].bytes.load(Relaxed)
+    }
+
+    /// The oldest things, at most [`LEDGER_ITEMS_SHOWN`]: what leaks is old. Only those of `kind`, if
+    /// one is given.
+    pub fn items(&self, kind: Option<Kind>) -> Vec<ItemRow> {
         let now = Instant::now();
-        let mut rows: Vec<(Duration, ItemRow)> = Vec::new();
-        for shard in &self.0.shards {
-            let shard = lock(shard);
-            rows.extend(shard.items.iter().flatten().map(|item| {
-                let age = now.saturating_duration_since(item.since);
-                let row = ItemRow {
-                    kind: item.kind.name(),
-                    owner: Arc::clone(&item.owner),
-                    age_ms: age.as_millis() as u64,
-                    bytes: item.bytes,
-                };
-                (age, row)
-            }));
+        let mut rows: Vec<(Instant, ItemRow)> = Vec::new();
+        self.each(|item| {
+            if kind.is_none_or(|kind| kind == item.kind) {
+                rows.push((item.since, item.row(now)));
+            }
+        });
+        if rows.len() > LEDGER_ITEMS_SHOWN {
+            rows.select_nth_unstable_by_key(LEDGER_ITEMS_SHOWN, |(since, _)| *since);
+            rows.truncate(LEDGER_ITEMS_SHOWN);
         }
-        rows.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
-        rows.truncate(LEDGER_ITEMS_SHOWN);
+        rows.sort_by_key(|(since, _)| *since);
         rows.into_iter().map(|(_, row)| row).collect()
+    }
+
+    /// How many things of each kind, in the order of [`Kind::ALL`], are still there although their
+    /// client left longer ago than `grace`.
+    pub fn lingering(&self, grace: Duration) -> [u64; Kind::ALL.len()] {
+        let mut counts = [0; Kind::ALL.len()];
+        self.each(|item| {
+            let left = item.departure.as_ref().and_then(Departure::seen);
+            if left.is_some_and(|left| left.elapsed() > grace) {
+                counts[item.kind as usize] += 1;
+            }
+        });
+        counts
+    }
+
+    fn each(&self, mut look: impl FnMut(&Item)) {
+        for shard in &self.0.shards {
+            lock(shard).items.iter().flatten().for_each(&mut look);
+        }
+    }
+}
+
+impl Item {
+    fn row(&self, now: Instant) -> ItemRow {
+        let since = |then: Instant| now.saturating_duration_since(then).as_millis() as u64;
+        let left = self.departure.as_ref().and_then(Departure::seen);
+        ItemRow {
+            kind: self.kind.name(),
+            owner: Arc::clone(&self.owner),
+            age_ms: since(self.since),
+            bytes: self.bytes,
+            left_ms: left.map(since),
+        }
     }
 }
 
@@ -233,6 +234,14 @@ impl Entry {
     /// The kind under which it was entered.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Ties the thing to the client that it is there for, so that one that outlives it is seen.
+    pub fn belongs_to(&self, client: &Departure) {
+        let mut shard = lock(&self.books.shards[self.shard as usize]);
+        if let Some(item) = &mut shard.items[self.place as usize] {
+            item.departure = Some(client.clone());
+        }
     }
 }
 
@@ -276,12 +285,12 @@ mod tests {
         let ledger = Ledger::new();
         let entry = ledger.enter(Kind::SpeechStream, "a", 448);
         assert_eq!((ledger.live(Kind::SpeechStream), ledger.is_idle()), (1, false));
-        assert_eq!(ledger.items()[0].owner.as_ref(), "a");
+        assert_eq!(ledger.items(None)[0].owner.as_ref(), "a");
         drop(entry);
         assert!(ledger.is_idle());
         let kind = &ledger.kinds()[Kind::SpeechStream as usize];
         assert_eq!((kind.live, kind.bytes, kind.ever), (0, 0, 1));
-        assert!(ledger.items().is_empty());
+        assert!(ledger.items(None).is_empty());
     }
 
     #[test]
@@ -291,6 +300,29 @@ mod tests {
         let _service = ledger.enter(Kind::Service, "accept", 0);
         assert!(ledger.is_idle());
         assert_eq!((ledger.tasks(), ledger.fds()), (1, Kind::Worker.fds()));
+    }
+
+    #[test]
+    fn what_outlives_its_client_lingers() {
+        let (ledger, client) = (Ledger::new(), Departure::default());
+        let entry = ledger.enter(Kind::SpeechStream, "a", 448);
+        entry.belongs_to(&client);
+        let lingering = || ledger.lingering(Duration::ZERO)[Kind::SpeechStream as usize];
+        assert_eq!((lingering(), ledger.items(None)[0].left_ms), (0, None));
+        client.note();
+        std::thread::yield_now();
+        assert_eq!((lingering(), ledger.items(None)[0].left_ms), (1, Some(0)));
+        assert_eq!(ledger.lingering(Duration::from_secs(60)), [0; Kind::ALL.len()]);
+        drop(entry);
+        assert_eq!(lingering(), 0);
+    }
+
+    #[test]
+    fn one_kind_can_be_asked_for() {
+        let ledger = Ledger::new();
+        let _entries = [ledger.enter(Kind::Job, "a", 0), ledger.enter(Kind::Worker, "b", 0)];
+        let rows = ledger.items(Some(Kind::Worker));
+        assert_eq!(rows.iter().map(|row| row.owner.as_ref()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
@@ -305,7 +337,7 @@ mod tests {
         let first = ledger.enter(Kind::Task, "first", 0);
         let rest: Vec<_> =
             (0..LEDGER_ITEMS_SHOWN + 5).map(|_| ledger.enter(Kind::Task, "x", 0)).collect();
-        let shown = ledger.items();
+        let shown = ledger.items(None);
         assert_eq!((shown.len(), shown[0].owner.as_ref()), (LEDGER_ITEMS_SHOWN, "first"));
         drop((first, rest));
     }

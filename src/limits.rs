@@ -261,6 +261,32 @@ pub const SHUTDOWN_RUNTIME: Duration = Duration::from_millis(250);
 
 /// Things listed one by one by `/debug/ledger`; the counts by kind are always whole.
 pub const LEDGER_ITEMS_SHOWN: usize = 1000;
+/// Threads that the runtime may start for work that blocks: files, and what the operator asks for.
+pub const BLOCKING_THREADS: usize = 16;
+/// Samples that the memory watch keeps: five minutes of them.
+pub const WATCH_SAMPLES: usize = 30;
+/// Most samples that can be configured: one is 600 bytes.
+pub const WATCH_SAMPLES_MOST: usize = 360;
+/// Time from one sample to the next.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Samples over which something must hold before it is called a leak or a disagreement.
+pub const LEAK_SAMPLES: usize = 3;
+/// Growth that no account explains and that is called a leak: what the incident reports alarmed at.
+pub const LEAK_BYTES_A_MINUTE: f64 = 50e6;
+/// Growth of what is allocated that is worth saying.
+pub const GROWING_BYTES_A_MINUTE: f64 = 1e6;
+/// Growth that came to less than this within the samples is the warming-up of caches and pools.
+pub const GROWTH_LEAST_BYTES: f64 = 4e6;
+/// What is still there so long after its client left was forgotten: freeing takes milliseconds.
+pub const LINGER_MOST: Duration = Duration::from_secs(5);
+/// Resident bytes above which the allocator is purged, where no smaller memory limit is set,
+pub const PURGE_ABOVE_BYTES: u64 = 10_000_000_000;
+/// or so many hundredths of the cgroup's limit.
+pub const PURGE_CGROUP_PERCENT: u64 = 80;
+/// Samples from one purge to the next: what did not help is not done all the time.
+pub const PURGE_PAUSE_SAMPLES: usize = 6;
+/// Heap profiles in the folder for them.
+pub const PROFILES_KEPT: usize = 16;
 /// Ledger shards: registering on one core must not wait for another.
 pub const LEDGER_SHARDS: usize = 16;
 
@@ -273,5 +299,6 @@ const _: () = {
     assert!(PIECE_LEAST.as_millis() <= PIECE_MOST.as_millis());
     assert!(BUDGET_LEAST_BYTES >= STREAM_MOST_BYTES + CONNECTION_BYTES);
     assert!(CONNECTIONS * CONNECTION_BYTES <= BUDGET_BYTES);
+    assert!(LEAK_SAMPLES >= 3 && WATCH_SAMPLES >= LEAK_SAMPLES);
     assert!(SHUTDOWN_HARD_STOP.as_secs() < SHUTDOWN_DEADLINE.as_secs());
 };

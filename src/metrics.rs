@@ -1,118 +1,58 @@
 //! Every metric of the program as a documented field. Invariant: the registry belongs to one server
-//! (two servers in one process do not mix), label sets are closed enums, and nothing here grows with
-//! time: histograms are fixed buckets, so no upkeep is needed when nobody scrapes.
+//! (two servers in one process do not mix), label sets are closed, and nothing here grows with
+//! time: histograms are fixed buckets, so nothing piles up when nobody scrapes.
+//!
+//! Names and units follow Prometheus' conventions: base units, `_total` for what only rises, labels in
+//! lower case. What a field's documentation says is what a scrape says in its `# HELP` line, and
+//! `docs/metrics.md` has a row for each.
+
+mod labels;
+mod text;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use labels::*;
+
 /// Upper bounds in seconds for things that should take milliseconds.
 const QUICK_SECONDS: [f64; 12] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// Why a client's stream or connection was cut by us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Cut {
-    /// Nothing came that tells the protocol.
-    FirstBytes,
-    /// A request head was not finished in time.
-    Head,
-    /// A request body was not finished in time.
-    Body,
-    /// Bytes waited and the reader did not take them.
-    SlowConsumer,
-    /// What came was no HTTP, or its end was ambiguous.
-    Malformed,
-    /// More frames that bring nothing than can be put up with.
-    Flood,
-}
-
-/// Why work was refused at the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Refusal {
-    /// The budget had no room for the stream's bound.
-    Budget,
-    /// The first piece would have waited too long.
-    Busy,
-    /// Too many connections.
-    Connections,
-    /// Too many connections of one address.
-    AddressConnections,
-    /// More than a limit a minute allows.
-    Rate,
-    /// Shut out for a while.
-    Blocked,
-    /// The engine cannot speak at present.
-    Engine,
-    /// The server is leaving.
-    Leaving,
-}
-
-/// How a speech stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum StreamEnd {
-    /// All text was spoken and handed over.
-    Done,
-    /// The reader left first.
-    ReaderGone,
-    /// The engine failed.
-    Failed,
-}
-
-/// The label of [`All::cuts`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CutLabel {
-    /// The reason.
-    pub reason: Cut,
-}
-
-/// The label of [`All::refusals`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RefusalLabel {
-    /// The reason.
-    pub reason: Refusal,
-}
-
-/// The label of [`All::speech_streams`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct StreamEndLabel {
-    /// How it ended.
-    pub end: StreamEnd,
-}
-
-/// The label of [`All::budget_bytes`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct BudgetLabel {
-    /// `total`, `reserved` or `held`.
-    pub state: &'static str,
-}
-
-/// What a client that left had held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Left {
-    /// Its connection.
-    Connection,
-    /// A stream on it.
-    Stream,
-}
-
-/// The label of [`All::disconnect_to_free`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct LeftLabel {
-    /// What was freed.
-    pub held: Left,
-}
+/// A counter of seconds.
+pub type Seconds = Counter<f64, AtomicU64>;
 
 /// All metrics of one server. Clones share them, and cost one count: requests carry them about.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics(Arc<All>);
+
+impl Default for Metrics {
+    /// Every series that can be is there from the start, so that its first step up is seen as one.
+    fn default() -> Self {
+        let all = All::default();
+        Cut::ALL
+            .iter()
+            .for_each(|reason| drop(all.cuts.get_or_create(&CutLabel { reason: *reason })));
+        for reason in Refusal::ALL {
+            drop(all.refusals.get_or_create(&RefusalLabel { reason: *reason }));
+        }
+        for end in StreamEnd::ALL {
+            drop(all.speech_streams.get_or_create(&StreamEndLabel { end: *end }));
+        }
+        for held in Left::ALL {
+            drop(all.disconnect_to_free.0.get_or_create(&LeftLabel { held: *held }));
+        }
+        Self(Arc::new(all))
+    }
+}
 
 impl std::ops::Deref for Metrics {
     type Target = All;
@@ -122,33 +62,122 @@ impl std::ops::Deref for Metrics {
     }
 }
 
-/// See [`Metrics`]. Names are as exported, without the `evensong` prefix.
-#[derive(Debug, Default)]
-pub struct All {
-    /// `connections_total`: client connections accepted.
-    pub connections: Counter,
-    /// `connection_cuts_total{reason}`: connections that we ended.
-    pub cuts: Family<CutLabel, Counter>,
-    /// `refusals_total{reason}`: requests and connections refused.
-    pub refusals: Family<RefusalLabel, Counter>,
-    /// `speech_streams_total{end}`: speech streams by how they ended.
-    pub speech_streams: Family<StreamEndLabel, Counter>,
-    /// `speech_audio_seconds_total`: seconds of audio made.
-    pub audio_seconds: Counter<f64, AtomicU64>,
-    /// `speech_bytes_total`: bytes of audio handed to clients.
-    pub audio_bytes: Counter,
-    /// `first_audio_seconds`: from the request to its first audio byte.
-    pub first_audio: Quick,
-    /// `disconnect_to_free_seconds{held}`: from the seen FIN or RST to the last freed byte.
-    pub disconnect_to_free: QuickBy<LeftLabel>,
-    /// `worker_starts_total`: worker processes started.
-    pub worker_starts: Counter,
-    /// `worker_crashes_total`: worker processes that died or were killed inside a job.
-    pub worker_crashes: Counter,
-    /// `limit_keys`: addresses and keys that the limiter remembers.
-    pub limit_keys: Gauge,
-    /// `budget_bytes{state}`: the budget, what is promised of it, and what is held.
-    pub budget_bytes: Family<BudgetLabel, Gauge>,
+/// The formats in which metrics can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    /// Prometheus' own text, version 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// Its `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// What stands in the first column is the name as registered: without prefix, unit and `_total`.
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $field:ident: $kind:ty = $prefix:literal $name:literal $($unit:ident)?;)*) => {
+        /// See [`Metrics`].
+        #[derive(Debug, Default)]
+        pub struct All { $($(#[doc = $help])+ pub $field: $kind,)* }
+
+        impl All {
+            /// Metrics are handles, so a registry can be made for each scrape and none is kept.
+            fn registry(&self) -> Registry {
+                let mut all = Registry::default();
+                $({
+                    let registry = match $prefix {
+                        "" => &mut all,
+                        prefix => all.sub_registry_with_prefix(prefix),
+                    };
+                    let help = concat!($($help),+).trim().trim_end_matches('.');
+                    let unit: &[Unit] = &[$(Unit::$unit)?];
+                    match unit.first() {
+                        Some(unit) => registry.register_with_unit(
+                            $name, help, unit.clone(), self.$field.clone()),
+                        None => registry.register($name, help, self.$field.clone()),
+                    }
+                })*
+                all
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Client connections accepted.
+    connections: Counter = "evensong" "connections";
+    /// Client connections ended by the server, by reason.
+    cuts: Family<CutLabel, Counter> = "evensong" "connection_cuts";
+    /// Requests and connections refused, by reason.
+    refusals: Family<RefusalLabel, Counter> = "evensong" "refusals";
+    /// Requests answered, by route and status.
+    requests: Family<RequestLabel, Counter> = "evensong" "http_requests";
+    /// From a request's head to its answer's head, by route.
+    request_duration: QuickBy<RouteLabel> = "evensong" "http_request_duration" Seconds;
+    /// Speech streams that ended, by how.
+    speech_streams: Family<StreamEndLabel, Counter> = "evensong" "speech_streams";
+    /// Seconds of audio made.
+    audio_seconds: Seconds = "evensong" "speech_audio" Seconds;
+    /// Bytes of audio handed to clients.
+    audio_bytes: Counter = "evensong" "speech" Bytes;
+    /// From the request to its first audio byte.
+    first_audio: Quick = "evensong" "first_audio" Seconds;
+    /// From the seen FIN or RST to the last freed byte, by what was held.
+    disconnect_to_free: QuickBy<LeftLabel> = "evensong" "disconnect_to_free" Seconds;
+    /// Worker processes started.
+    worker_starts: Counter = "evensong" "worker_starts";
+    /// Worker processes that died or were killed inside a job.
+    worker_crashes: Counter = "evensong" "worker_crashes";
+    /// Addresses and keys that the limiter remembers.
+    limit_keys: Gauge = "evensong" "limit_keys";
+    /// The budget for clients: all of it, what is promised, and what lies in memory.
+    budget_bytes: Family<StateLabel, Gauge> = "evensong" "budget" Bytes;
+    /// Things alive in the ledger, by kind.
+    ledger_live: Family<KindLabel, Gauge> = "evensong" "ledger_live";
+    /// Bytes that things in the ledger have reserved, by kind.
+    ledger_bytes: Family<KindLabel, Gauge> = "evensong" "ledger" Bytes;
+    /// Things that ever entered the ledger, by kind.
+    ledger_entries: Family<KindLabel, Counter> = "evensong" "ledger_entries";
+    /// Whether nothing lives but what stands.
+    ledger_idle: Gauge = "evensong" "ledger_idle";
+    /// What the process has more than the ledger says (less, where negative): tasks, fds.
+    ledger_disagreement: Family<WhatLabel, Gauge> = "evensong" "ledger_disagreement";
+    /// Memory of the process: rss, of the allocator: allocated, active, resident, retained, and of the kernel for its sockets.
+    memory_bytes: Family<MemoryLabel, Gauge> = "evensong" "memory" Bytes;
+    /// The memory watch's verdict: 1 for the state it is in.
+    memory_state: Family<StateLabel, Gauge> = "evensong" "memory_state";
+    /// How quickly allocated bytes grow over the watch's samples, with the 95 % bounds.
+    memory_slope: Family<BoundLabel, Gauge<f64, AtomicU64>> = "evensong" "memory_slope_bytes_per_second";
+    /// Tasks of the runtime that have not ended.
+    runtime_tasks: Gauge = "evensong" "runtime_tasks";
+    /// Tasks that wait for any of the runtime's threads.
+    runtime_queue: Gauge = "evensong" "runtime_queue_depth";
+    /// Seconds in which the runtime's threads were busy.
+    runtime_busy: Seconds = "evensong" "runtime_busy" Seconds;
+    /// What was built: always 1.
+    build_info: Family<BuildLabel, Gauge> = "evensong" "build_info";
+    /// Seconds of processor time, user and system, without the workers.
+    process_cpu: Seconds = "" "process_cpu" Seconds;
+    /// Resident memory of the process, without the workers.
+    process_resident: Gauge = "" "process_resident_memory" Bytes;
+    /// Address space of the process.
+    process_virtual: Gauge = "" "process_virtual_memory" Bytes;
+    /// Open file descriptors.
+    process_open_fds: Gauge = "" "process_open_fds";
+    /// Most file descriptors that may be open.
+    process_max_fds: Gauge = "" "process_max_fds";
+    /// Threads of the process.
+    process_threads: Gauge = "" "process_threads";
+    /// When the process began, in seconds since 1970.
+    process_start: Gauge<f64, AtomicU64> = "" "process_start_time" Seconds;
 }
 
 /// A histogram with `QUICK_SECONDS` as buckets.
@@ -168,6 +197,16 @@ impl Quick {
     }
 }
 
+impl EncodeMetric for Quick {
+    fn encode(&self, encoder: MetricEncoder) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
+}
+
 /// Histograms with `QUICK_SECONDS` as buckets, by label.
 #[derive(Clone, Debug)]
 pub struct QuickBy<L: Clone + std::hash::Hash + Eq>(Family<L, Histogram>);
@@ -178,11 +217,27 @@ impl<L: Clone + std::hash::Hash + Eq> Default for QuickBy<L> {
     }
 }
 
+impl<L: Clone + std::hash::Hash + Eq> QuickBy<L> {
+    /// Counts one duration under `label`.
+    pub fn observe(&self, label: &L, elapsed: Duration) {
+        self.0.get_or_create(label).observe(elapsed.as_secs_f64());
+    }
+}
+
+impl<L: Clone + std::hash::Hash + Eq + EncodeLabelSet> EncodeMetric for QuickBy<L> {
+    fn encode(&self, encoder: MetricEncoder) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
+}
+
 impl Metrics {
     /// Counts how long it took to free what a client that left had held.
     pub fn freed(&self, held: Left, took: Duration) {
-        let histogram = self.disconnect_to_free.0.get_or_create(&LeftLabel { held });
-        histogram.observe(took.as_secs_f64());
+        self.disconnect_to_free.observe(&LeftLabel { held }, took);
     }
 
     /// Counts a connection that we ended.
@@ -200,78 +255,34 @@ impl Metrics {
         self.speech_streams.get_or_create(&StreamEndLabel { end }).inc();
     }
 
-    /// The OpenMetrics text of everything.
-    pub fn render(&self) -> String {
+    /// Everything, as text.
+    pub fn render(&self, exposition: Exposition) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail; an encoder's error would leave the text cut short.
-        if text::encode(&mut out, &self.registry()).is_err() {
+        if prometheus_client::encoding::text::encode(&mut out, &self.registry()).is_err() {
             tracing::error!("metrics could not be encoded");
         }
-        out
+        match exposition {
+            Exposition::OpenMetrics => out,
+            Exposition::Prometheus => text::plain(&out),
+        }
     }
+}
 
-    /// Metrics are handles, so a registry can be made for each scrape and none is kept.
-    fn registry(&self) -> Registry {
-        let mut r = Registry::with_prefix("evensong");
-        r.register("connections", "Client connections accepted", self.connections.clone());
-        r.register("connection_cuts", "Connections ended by the server", self.cuts.clone());
-        r.register("refusals", "Requests and connections refused", self.refusals.clone());
-        r.register("speech_streams", "Speech streams by end", self.speech_streams.clone());
-        r.register_with_unit(
-            "speech_audio",
-            "Seconds of audio made",
-            Unit::Seconds,
-            self.audio_seconds.clone(),
-        );
-        r.register("speech_bytes", "Bytes of audio handed to clients", self.audio_bytes.clone());
-        r.register_with_unit(
-            "first_audio",
-            "From the request to its first audio byte",
-            Unit::Seconds,
-            self.first_audio.0.clone(),
-        );
-        r.register_with_unit(
-            "disconnect_to_free",
-            "From the seen FIN or RST to the last freed byte",
-            Unit::Seconds,
-            self.disconnect_to_free.0.clone(),
-        );
-        r.register("worker_starts", "Worker processes started", self.worker_starts.clone());
-        r.register("worker_crashes", "Worker processes lost in a job", self.worker_crashes.clone());
-        r.register(
-            "limit_keys",
-            "Addresses and keys remembered by the limiter",
-            self.limit_keys.clone(),
-        );
-        r.register_with_unit(
-            "budget",
-            "The budget, what is promised of it, and what is held",
-            Unit::Bytes,
-            self.budget_bytes.clone(),
-        );
-        r
-    }
+/// A gauge holds what fits; nothing that is measured here comes near.
+pub fn set(gauge: &Gauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+/// Sets a counter to what somebody else has counted.
+pub fn set_total(counter: &Counter, total: u64) {
+    counter.inner().store(total, Relaxed);
+}
+
+/// As [`set_total`], in seconds.
+pub fn set_seconds(counter: &Seconds, total: f64) {
+    counter.inner().store(total.to_bits(), Relaxed);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_counted_is_rendered_with_unit_and_label() {
-        let m = Metrics::default();
-        m.connections.inc();
-        m.cut(Cut::SlowConsumer);
-        m.freed(Left::Stream, Duration::from_millis(3));
-        let text = m.render();
-        for line in [
-            "evensong_connections_total 1",
-            "evensong_connection_cuts_total{reason=\"SlowConsumer\"} 1",
-            "evensong_disconnect_to_free_seconds_bucket{le=\"0.005\",held=\"Stream\"} 1",
-            "evensong_disconnect_to_free_seconds_bucket{le=\"0.002\",held=\"Stream\"} 0",
-            "# EOF",
-        ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
-        }
-    }
-}
+mod tests;

@@ -8,15 +8,17 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::bounds::Budget;
+use crate::bounds::memory::profile::Profiles;
+use crate::bounds::memory::{Books, Watch};
 use crate::config::{Config, ShutdownConfig};
-use crate::http::admin::Baseline;
+use crate::http::admin::Shown;
 use crate::http::auth::Auth;
 use crate::http::limit::Limits;
 use crate::http::listen::{Door, DoorConfig, Listener, Side, connections_that_fit};
 use crate::http::origin::OriginConfig;
 use crate::http::tls::Tls;
 use crate::http::{self, Readiness, Services, admin};
-use crate::ledger::Ledger;
+use crate::ledger::{Baseline, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
@@ -33,6 +35,7 @@ pub struct Server {
     pub services: Services,
     tls: Option<Tls>,
     admin_auth: Auth,
+    profiles: Profiles,
     scopes: Scopes,
     shutdown: ShutdownConfig,
 }
@@ -127,6 +130,7 @@ impl Server {
             tickets.sweep();
             std::future::ready(())
         });
+        let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
         let services = Services {
             speech: core.speech.clone(),
             budget: core.budget.clone(),
@@ -135,14 +139,15 @@ impl Server {
             auth,
             limits,
             readiness: Readiness::default(),
+            watch: Watch::new(config.memory.watch.clone().unwrap_or_default()),
+            heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
             started: Instant::now(),
         };
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();
-        let origins = config.access.origins.clone();
         let mut door = config.door.clone();
         door.connections = connections_that_fit(door.connections);
-        let public = http::router(services.clone(), origins.clone());
+        let public = http::router(services.clone(), config.access.origins.clone());
         let public = Door::new(Side::Public, public, door, &services, connections.spawner())
             .with_tls(tls.clone())
             .with_limits(services.limits.clone());
@@ -152,16 +157,19 @@ impl Server {
         // The admin listener is open already, and stands in the ledger only after it was opened.
         let mut baseline = Baseline::take(&core.ledger);
         baseline.counts_listener();
-        // No site's page may read what the operator sees.
-        let origins = OriginConfig { origins: Vec::new(), ..origins };
-        let router = admin::router(services.clone(), baseline, origins, admin_auth.clone());
+        let router = admin_router(config, &services, baseline, admin_auth.clone());
         let few = DoorConfig { connections: limits::ADMIN_CONNECTIONS, ..DoorConfig::default() };
         Door::new(Side::Admin, router, few, &services, admin.spawner())
             .open(admin_listener, &admin_doors.spawner());
+        if config.memory.watch.is_some() {
+            let (budget, ledger) = (core.budget.clone(), core.ledger.clone());
+            services.watch.start(&timers.spawner(), Books { budget, ledger, baseline });
+        }
         let Core { streams, workers, .. } = core;
         let scopes = Scopes { doors, connections, streams, workers, timers, admin_doors, admin };
         let shutdown = config.shutdown;
-        Ok(Self { listen, admin: admin_address, services, tls, admin_auth, scopes, shutdown })
+        let admin = admin_address;
+        Ok(Self { listen, admin, services, tls, admin_auth, profiles, scopes, shutdown })
     }
 
     /// Reads keys and certificates again. What cannot be read stays as it was, and is logged.
@@ -180,6 +188,17 @@ impl Server {
             Some(Err(error)) => {
                 tracing::error!(%error, "certificate could not be read; the old one stays");
             }
+        }
+    }
+
+    /// Writes a heap profile into the configured folder, and logs where, or why not.
+    pub async fn profile(&self) {
+        match self.profiles.write().await {
+            Ok(profile) => {
+                let (file, bytes) = (profile.file.display(), profile.bytes);
+                tracing::info!(%file, bytes, "heap profile written");
+            }
+            Err(error) => tracing::error!(%error, "no heap profile"),
         }
     }
 
@@ -233,4 +252,16 @@ impl Server {
         tracing::info!(softly, took_ms, ?failed, idle, "server stopped");
         softly
     }
+}
+
+fn admin_router(
+    config: &Config,
+    services: &Services,
+    baseline: Baseline,
+    auth: Auth,
+) -> axum::Router {
+    // No site's page may read what the operator sees.
+    let origins = OriginConfig { origins: Vec::new(), ..config.access.origins.clone() };
+    let shown = Shown(Arc::new(config.shown.clone()));
+    admin::router(services.clone(), baseline, shown, origins, auth)
 }

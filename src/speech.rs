@@ -6,6 +6,8 @@ pub mod clause;
 pub mod encode;
 mod engine;
 mod espeak;
+#[cfg(any(feature = "leak-guards", feature = "leak-map"))]
+mod leaks;
 mod output;
 mod phrases;
 mod piece;
@@ -21,8 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::bounds::{Budget, Departure, Stake, log, ring};
-use crate::ledger::{Kind, Ledger};
+use crate::bounds::{Budget, Stake, log, ring};
+use crate::ledger::{Departure, Kind, Ledger};
 use crate::limits;
 use crate::metrics::{Metrics, Refusal};
 use crate::tasks::Spawner;
@@ -312,7 +314,10 @@ impl Parts {
             return Err(SpeechError::OverBudget { wanted: bytes, free, total: state.total });
         };
         let entry = self.ledger.enter(Kind::SpeechStream, Arc::clone(owner), bytes);
-        Ok(Stake::new(reservation, entry, departure, self.metrics.clone()))
+        let stake = Stake::new(reservation, entry, departure, self.metrics.clone());
+        #[cfg(any(feature = "leak-guards", feature = "leak-map"))]
+        leaks::admitted(owner, &stake);
+        Ok(stake)
     }
 
     fn unavailable(&self, engine: &Arc<dyn Engine>, reason: String) -> SpeechError {

@@ -133,6 +133,21 @@ impl Spawner {
         });
     }
 
+    /// Runs `work`, which blocks, on one of the runtime's threads for it. Once begun it ends by itself
+    /// only, so it must be bounded; it stands in the ledger until then, whoever still waits for it.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        owner: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let entry = self.0.ledger.enter(Kind::Blocking, owner, 0);
+        let work = move || {
+            let _entry = entry;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+
     /// Ready as soon as the scope was asked to stop.
     pub fn stopping(&self) -> WaitForCancellationFuture<'_> {
         self.0.soft.cancelled()

@@ -122,11 +122,11 @@ def _ledger_figures(before: dict, after: dict) -> list[Figure]:
 
 def _freed_figures(delta: dict[str, float]) -> list[Figure]:
     """The server's own histogram of streams, as far as it grew."""
-    count = delta[f'{FREED}_count{{held="Stream"}}']
+    count = delta[f'{FREED}_count{{held="stream"}}']
     buckets = {
         float(name.split('"')[1].replace("+Inf", "inf")): value
         for name, value in delta.items()
-        if name.startswith(f"{FREED}_bucket") and 'held="Stream"' in name
+        if name.startswith(f"{FREED}_bucket") and 'held="stream"' in name
     }
 
     def bound(part: float) -> float:

@@ -2,28 +2,11 @@
 //! stream shares its [`Stake`]; the last of them to go frees the reservation, strikes the stream
 //! from the ledger and, if the client had left, says how long that took (promise P2).
 
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::Arc;
 
 use super::budget::{Held, Reservation};
-use crate::ledger::{Entry, Kind};
+use crate::ledger::{Departure, Entry, Kind};
 use crate::metrics::{Left, Metrics};
-
-/// When a connection's peer was seen leaving; empty while it is there. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Departure(Arc<OnceLock<Instant>>);
-
-impl Departure {
-    /// Notes that the peer has left; only the first time counts.
-    pub fn note(&self) {
-        let _ = self.0.set(Instant::now());
-    }
-
-    /// When the peer left, if it has.
-    pub fn seen(&self) -> Option<Instant> {
-        self.0.get().copied()
-    }
-}
 
 /// See the module.
 pub struct Stake {
@@ -42,6 +25,7 @@ impl Stake {
         departure: Departure,
         metrics: Metrics,
     ) -> Arc<Self> {
+        entry.belongs_to(&departure);
         let (reservation, entry) = (Some(reservation), Some(entry));
         Arc::new(Self { reservation, entry, departure, metrics })
     }

@@ -13,9 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncWriteExt;
 use tokio_stream::StreamExt;
 
-use crate::bounds::Departure;
 use crate::config::Config;
-use crate::ledger::Kind;
+use crate::ledger::{Departure, Kind};
 use crate::server::Core;
 use crate::speech::encode::{Format, WAV_HEADER_BYTES, wav_header};
 use crate::speech::{Speaking, Utterance};

@@ -1,5 +1,5 @@
 //! `evensong serve`: run until a signal, then leave well; a second signal leaves now. SIGHUP reads keys
-//! and certificates again.
+//! and certificates again, SIGUSR2 writes a heap profile.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -23,6 +23,7 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCo
     let signal = loop {
         match signals.next().await {
             Signal::Hangup => server.reload(),
+            Signal::User2 => server.profile().await,
             signal => break signal,
         }
     };

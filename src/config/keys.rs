@@ -83,9 +83,28 @@ pub const KEYS: &[Key] = &[
     key("limits.principal.requests_per_minute", Kind::Whole, "6000", "Requests with one key"),
     key("limits.principal.starts_per_minute", Kind::Whole, "600", "Streams with one key"),
     key("limits.principal.characters_per_minute", Kind::Whole, "300000", "Spoken for one key"),
+    key(
+        "memory.watch",
+        Kind::Switch,
+        "true",
+        "Watch the memory; DISABLE_MEMORY_TRACKER=true is false",
+    ),
+    key("memory.samples", Kind::Whole, "30", "Samples that the memory watch keeps"),
+    key("memory.interval_seconds", Kind::Number, "10", "Time from one sample to the next"),
+    key(
+        "memory.purge_above_bytes",
+        Kind::Whole,
+        "0",
+        "Purge the allocator above; 0: by the machine",
+    ),
+    key("memory.profile_dir", Kind::Text, "", "Folder for heap profiles (SIGUSR2)"),
+    key("memory.heap_endpoint", Kind::Switch, "false", "POST /debug/heap on the admin address"),
     key("shutdown.balancer_seconds", Kind::Number, "0.5", "Door still open, readiness 503"),
     key("shutdown.deadline_seconds", Kind::Number, "5", "From the signal to the exit"),
 ];
+
+/// Variables of other names, and what they say: the key and its value when they are true.
+pub const ALIASES: &[(&str, &str, &str)] = &[("DISABLE_MEMORY_TRACKER", "memory.watch", "false")];
 
 impl Key {
     /// `EVENSONG_SPEECH_WORKERS` for `speech.workers`.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::auth::Denied;
 use super::limit::Exceeded;
+use crate::bounds::memory::profile::ProfileError;
 use crate::speech::SpeechError;
 
 /// Seconds after which a refused client may try again: what is short comes back within a piece.
@@ -72,6 +73,12 @@ impl ApiError {
         let mut error = Self::new(StatusCode::BAD_REQUEST, message).code(code);
         error.param = Some(param);
         error
+    }
+
+    /// 400 for a part of the query.
+    pub fn query(param: &'static str, would_do: &str) -> Self {
+        let message = format!("{param} in the query must be {would_do}");
+        Self::parameter(param, "invalid_parameter", message)
     }
 
     /// 400 for a body that is no JSON.
@@ -264,6 +271,11 @@ impl From<ApiError> for Problem {
 }
 
 impl Problem {
+    /// 404 for a part of the server that its settings leave out; `detail` says which would bring it.
+    pub fn not_configured(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_configured", "Not configured", detail)
+    }
+
     /// A problem; its `type` is stable and relative to the documentation.
     pub fn new(
         status: StatusCode,
@@ -274,6 +286,21 @@ impl Problem {
         let retry = status == StatusCode::SERVICE_UNAVAILABLE;
         let retry_after_seconds = retry.then_some(RETRY_AFTER_SECONDS);
         Self { r#type, title, status: status.as_u16(), detail: detail.into(), retry_after_seconds }
+    }
+}
+
+impl From<ProfileError> for Problem {
+    fn from(error: ProfileError) -> Self {
+        let detail = error.to_string();
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match error {
+            ProfileError::NoFolder | ProfileError::NotSampling => Self::not_configured(detail),
+            ProfileError::Busy => Self::new(unavailable, "busy", "Busy", detail),
+            ProfileError::Io { .. } => {
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                Self::new(status, "not_written", "Not written", detail)
+            }
+        }
     }
 }
 

@@ -89,6 +89,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 pub struct Rules(Arc<HashMap<&'static str, Vec<(Method, Access)>>>);
 
 impl Rules {
+    /// Every path that has a route.
+    pub fn paths(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
     /// Whom `method` of the matched `path` lets in. Where there is no such route, who asks must at
     /// least have a key to be told so; on a path that is public throughout, nobody must.
     pub fn access(&self, method: &Method, path: Option<&str>) -> Access {

@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Services;
 use super::error::Problem;
+use crate::bounds::memory::{allocator, process};
 use crate::ledger::Kind;
 use crate::speech::encode::Format;
 use crate::speech::{Engine, Health};
@@ -18,7 +19,7 @@ pub async fn healthz() -> Response {
 
 /// `GET /api/status`: what anybody may see; no owners, no addresses.
 pub async fn status(State(services): State<Services>) -> Response {
-    let live = |kind| services.ledger.live(kind);
+    let live = |kind: &Kind| (kind.name().to_string(), services.ledger.live(*kind).into());
     let engine = |engine: &std::sync::Arc<dyn Engine>| {
         let (ready, detail) = match engine.health() {
             Health::Ready(_) => (true, None),
@@ -32,24 +33,38 @@ pub async fn status(State(services): State<Services>) -> Response {
         "status": if services.readiness.is_leaving() { "leaving" } else { "ok" },
         "uptime_seconds": services.started.elapsed().as_secs(),
         "budget": services.budget.state(),
-        "live": {
-            "connections": live(Kind::Connection),
-            "speech_streams": live(Kind::SpeechStream),
-            "jobs": live(Kind::Job),
-            "workers": live(Kind::Worker),
-        },
+        "live": Value::Object(Kind::ALL.iter().map(live).collect()),
         "engines": engines,
         "formats": Format::ALL.map(Format::name),
-        "memory": {"rss_bytes": resident_bytes()},
+        "memory": memory(&services),
     });
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
 }
 
-/// Of this process, without its workers; 0 where the system does not say.
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
+/// What the watch says, and of each sample what a graph shows.
+fn memory(services: &Services) -> Value {
+    let report = services.watch.report();
+    let samples = report.samples.iter().map(|sample| {
+        json!({
+            "age_ms": report.now_ms.saturating_sub(sample.at_ms),
+            "rss_bytes": sample.rss,
+            "allocated_bytes": sample.heap.allocated,
+            "reserved_bytes": sample.reserved,
+            "held_bytes": sample.held,
+            "kernel_bytes": sample.kernel,
+            "connections": sample.live(Kind::Connection),
+            "speech_streams": sample.live(Kind::SpeechStream),
+        })
+    });
+    json!({
+        "state": report.state,
+        "findings": report.findings,
+        "rss_bytes": process::resident_bytes(),
+        "allocated_bytes": allocator::heap().map(|heap| heap.allocated),
+        "slope": report.slope,
+        "interval_seconds": report.interval_seconds,
+        "samples": samples.collect::<Vec<_>>(),
+    })
 }
 
 /// The server can do what it is there for: it is not leaving, and its default engine speaks.

@@ -14,6 +14,8 @@ pub enum Signal {
     Interrupt,
     /// `SIGHUP`: to read keys and certificates again.
     Hangup,
+    /// `SIGUSR2`: to write a heap profile.
+    User2,
 }
 
 /// Listens for as long as it lives.
@@ -21,6 +23,7 @@ pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hangup: Stream,
+    user2: Stream,
 }
 
 impl Signals {
@@ -28,8 +31,8 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let (terminate, interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { terminate, interrupt, hangup })
+        let (hangup, user2) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined2())?);
+        Ok(Self { terminate, interrupt, hangup, user2 })
     }
 
     /// The next signal.
@@ -39,6 +42,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.hangup.recv() => Signal::Hangup,
+            _ = self.user2.recv() => Signal::User2,
         }
     }
 
@@ -46,18 +50,18 @@ impl Signals {
     pub async fn leave(&mut self) -> Signal {
         loop {
             match self.next().await {
-                Signal::Hangup => {}
+                Signal::Hangup | Signal::User2 => {}
                 signal => return signal,
             }
         }
     }
 }
 
-/// For worker processes: a terminal's Ctrl-C and a `pkill -HUP` reach them as well, and are meant for
+/// For worker processes: a terminal's Ctrl-C and a `pkill -HUP` or `-USR2` reach them as well, and are meant for
 /// the server, which ends them when it needs them no more.
 #[allow(unsafe_code)]
 pub fn leave_signals_to_the_server() {
-    for signal in [libc::SIGHUP, libc::SIGINT] {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGUSR2] {
         // SAFETY: ignoring a signal installs no handler, so nothing of ours runs at a wrong moment.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }

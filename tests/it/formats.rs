@@ -167,7 +167,7 @@ async fn the_page_and_its_files_are_there_with_their_policy() {
     );
     assert_eq!(server.get("/assets/../Cargo.toml").await.status, 404);
     let status = server.get("/api/status").await.json();
-    assert_eq!((&status["status"], &status["live"]["speech_streams"]), (&json!("ok"), &json!(0)));
+    assert_eq!((&status["status"], &status["live"]["speech_stream"]), (&json!("ok"), &json!(0)));
     assert_eq!(status["formats"], json!(["mp3", "opus", "flac", "wav", "pcm"]));
     assert!(status["memory"]["rss_bytes"].as_u64() > Some(1_000_000));
 }

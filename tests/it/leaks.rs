@@ -247,7 +247,7 @@ mod error {
         server.idle().await;
         let metrics = Http::connect(server.server.admin).await.get("/metrics").await;
         let metrics = String::from_utf8(metrics.body).expect("text");
-        let line = "evensong_connection_cuts_total{reason=\"Malformed\"} 1";
+        let line = "evensong_connection_cuts_total{reason=\"malformed\"} 1";
         assert!(metrics.contains(line), "{metrics}");
     }
 }

@@ -37,7 +37,7 @@ async fn all_is_free(server: &TestServer) {
     let text = String::from_utf8(text.body).expect("text");
     let within = |le: &str| -> u64 {
         let name = "evensong_disconnect_to_free_seconds_bucket";
-        let name = format!("{name}{{le=\"{le}\",held=\"Stream\"}} ");
+        let name = format!("{name}{{le=\"{le}\",held=\"stream\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&name));
         line.and_then(|count| count.parse().ok()).expect("the histogram")
     };
@@ -156,7 +156,7 @@ async fn a_reader_that_takes_nothing_is_cut_and_its_neighbour_is_not() {
     assert!(!whole, "a stream that was cut must not look finished");
     let text = Client::connect(server.server.admin).await.get("/metrics").await.body;
     let text = String::from_utf8(text).expect("text");
-    assert!(text.contains("evensong_connection_cuts_total{reason=\"SlowConsumer\"} 1"), "{text}");
+    assert!(text.contains("evensong_connection_cuts_total{reason=\"slow_consumer\"} 1"), "{text}");
     drop(slow);
     server.idle().await;
 }

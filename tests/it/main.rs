@@ -4,15 +4,20 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests start processes and clients
 
 mod access;
+mod child;
 mod cli;
 mod deadlines;
 mod formats;
 mod http;
 mod leaks;
+#[cfg(all(feature = "leak-guards", feature = "leak-map"))]
+mod leaks_on_purpose;
 mod leaving;
+mod seed_logs;
 mod server;
 mod smuggling;
 mod speech;
 mod tidy;
 mod tls;
+mod visible;
 mod workers;

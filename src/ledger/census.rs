@@ -1,0 +1,137 @@
+//! What the process really has, beside what the ledger says it should have: tasks as the runtime counts
+//! them, descriptors and threads as the kernel does. Invariant: whatever lives without being entered in
+//! the ledger makes the two differ.
+
+use serde::Serialize;
+
+use super::{Kind, Ledger};
+use crate::limits::BLOCKING_THREADS;
+
+/// What was there before the server served, and is not in the ledger.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Baseline {
+    fds: u64,
+}
+
+/// Both sides of the books at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Census {
+    /// As counted by runtime and kernel.
+    pub process: Process,
+    /// As the ledger says it should be.
+    pub expected: Expected,
+}
+
+/// See [`Census::process`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Open file descriptors.
+    pub fds: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Tasks of the runtime that have not ended.
+    pub tasks: u64,
+}
+
+/// See [`Census::expected`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Expected {
+    /// Those of the ledger and of the baseline.
+    pub fds: u64,
+    /// The most that can be: the runtime's, its blocking ones, the allocator's.
+    pub threads_most: u64,
+    /// Those of the ledger.
+    pub tasks: u64,
+}
+
+impl Baseline {
+    /// Taken once, when everything that stands is up.
+    pub fn take(ledger: &Ledger) -> Self {
+        Self { fds: count("/proc/self/fd").saturating_sub(ledger.fds()) }
+    }
+
+    /// One descriptor that was open when the baseline was taken belongs to a listener that enters
+    /// the ledger later.
+    pub fn counts_listener(&mut self) {
+        self.fds = self.fds.saturating_sub(Kind::Listener.fds());
+    }
+}
+
+impl Census {
+    /// Times that both sides are looked at before a difference is believed: between a thing's end
+    /// and its entry's, they differ for microseconds.
+    const LOOKS: usize = 5;
+
+    /// Counts both sides. Where they differ, it looks again, and keeps what differs least.
+    pub async fn take(ledger: &Ledger, baseline: Baseline) -> Self {
+        let mut best = Self::look(ledger, baseline);
+        for _ in 1..Self::LOOKS {
+            if best.agrees() {
+                break;
+            }
+            tokio::task::yield_now().await;
+            let next = Self::look(ledger, baseline);
+            if next.difference() < best.difference() {
+                best = next;
+            }
+        }
+        best
+    }
+
+    fn look(ledger: &Ledger, baseline: Baseline) -> Self {
+        let runtime = tokio::runtime::Handle::current().metrics();
+        // One each for the main thread and for what the allocator has a thread for on each core.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores.max(tikv_jemalloc_ctl::max_background_threads::read().unwrap_or(0));
+        let threads_most = 1 + runtime.num_workers() + BLOCKING_THREADS + cores;
+        Self {
+            process: Process {
+                fds: count("/proc/self/fd"),
+                threads: count("/proc/self/task"),
+                tasks: runtime.num_alive_tasks() as u64,
+            },
+            expected: Expected {
+                fds: baseline.fds + ledger.fds(),
+                threads_most: threads_most as u64,
+                tasks: ledger.tasks(),
+            },
+        }
+    }
+
+    /// Whether the process has what the ledger says, and no more threads than there can be.
+    pub fn agrees(&self) -> bool {
+        self.difference() == 0
+    }
+
+    /// By how much the sides differ, all in all.
+    fn difference(&self) -> u64 {
+        let Self { process, expected } = self;
+        process.fds.abs_diff(expected.fds)
+            + process.tasks.abs_diff(expected.tasks)
+            + process.threads.saturating_sub(expected.threads_most)
+    }
+}
+
+/// Entries of a folder of `/proc`, without the one by which it is read; 0 where there is none.
+fn count(folder: &str) -> u64 {
+    let entries = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
+    if folder.ends_with("fd") { entries.saturating_sub(1) } else { entries }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_threads_may_be_fewer_than_there_can_be() {
+        let mut census = Census {
+            process: Process { fds: 5, threads: 3, tasks: 2 },
+            expected: Expected { fds: 5, threads_most: 9, tasks: 2 },
+        };
+        assert!(census.agrees());
+        census.process.threads = 10;
+        assert!(!census.agrees());
+        census = Census { process: Process { fds: 4, threads: 3, tasks: 2 }, ..census };
+        assert!(!census.agrees());
+    }
+}

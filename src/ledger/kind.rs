@@ -1,0 +1,72 @@
+//! The kinds of things that can live, and what each says of itself. Invariant: a kind that is not
+//! *standing* is there for a client, and reads zero when no client is there.
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, standing: $standing:literal, fds: $fds:literal;)*) => {
+        /// The kinds of things that can live.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum Kind { $($(#[$doc])* $name),* }
+
+        impl Kind {
+            /// All kinds, in the order in which they are shown.
+            pub const ALL: &[Kind] = &[$(Kind::$name),*];
+
+            /// The name on the wire.
+            pub const fn name(self) -> &'static str {
+                match self { $(Kind::$name => $text),* }
+            }
+
+            /// Whether things of this kind live as long as the server.
+            pub const fn is_standing(self) -> bool {
+                match self { $(Kind::$name => $standing),* }
+            }
+
+            /// File descriptors that one thing of this kind keeps open.
+            pub const fn fds(self) -> u64 {
+                match self { $(Kind::$name => $fds),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A client's connection: the socket, and the watcher's dup of it.
+    Connection = "connection", standing: false, fds: 2;
+    /// A request body for which more than the connection's own bytes were reserved.
+    Body = "body", standing: false, fds: 0;
+    /// A speech stream, from its admission to its last freed byte.
+    SpeechStream = "speech_stream", standing: false, fds: 0;
+    /// A piece of text that waits for a worker or is spoken by one.
+    Job = "job", standing: false, fds: 0;
+    /// A task that ends with a client, a stream or a request.
+    Task = "task", standing: false, fds: 0;
+    /// Work that blocks a thread until it is done.
+    Blocking = "blocking", standing: false, fds: 0;
+    /// A task that lives as long as the server.
+    Service = "service", standing: true, fds: 0;
+    /// A timer that lives as long as the server.
+    Timer = "timer", standing: true, fds: 0;
+    /// A listening socket.
+    Listener = "listener", standing: true, fds: 1;
+    /// A connection to the admin listener.
+    AdminConnection = "admin_connection", standing: true, fds: 2;
+    /// A task that serves the admin listener's connections.
+    AdminTask = "admin_task", standing: true, fds: 0;
+    /// A phrase that is kept: bytes of the cache, which are its own and not a client's.
+    Phrase = "phrase", standing: true, fds: 0;
+    /// A worker process: its two pipes, and the handle by which its end is awaited.
+    Worker = "worker", standing: true, fds: 3;
+}
+
+impl Kind {
+    /// The kind of that name, as on the wire.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether one thing of this kind is one task of the runtime.
+    pub const fn is_task(self) -> bool {
+        matches!(self, Kind::Task | Kind::Service | Kind::Timer | Kind::AdminTask)
+    }
+}

@@ -1,0 +1,49 @@
+//! The lines that operators of the systems before this one verify a deployment by, word for word, in the log
+//! of a real process; and the lines that must never be there.
+
+use std::time::Duration;
+
+use crate::child::ChildServer;
+
+/// What nothing in health may say.
+const NEVER: [&str; 2] =
+    ["EXTERNAL MEMORY LEAK DETECTED", "Including thinking sound in POST response (230478 bytes)"];
+
+#[tokio::test]
+async fn the_watch_says_that_it_has_started_once() {
+    let mut server = ChildServer::start(&["--memory-interval-seconds", "0.05"], &[]).await;
+    for n in 0..20 {
+        assert_eq!(server.speak(&format!("health-{n}")).await, 200);
+    }
+    let full = |report: &serde_json::Value| report["samples"].as_array().map(Vec::len) == Some(30);
+    let report = server.memory(Duration::from_secs(20), full).await;
+    assert_eq!(report["state"], "flat", "{report:#}");
+    server.stop().await;
+    assert_eq!(server.said("Memory leak tracker started (30 samples max)"), 1);
+    for line in NEVER {
+        assert_eq!(server.said(line), 0, "{line}");
+    }
+    let cleanups = server.log();
+    let cleanups = cleanups.iter().filter(|line| line["message"] == "cleanup finished");
+    assert!(cleanups.clone().count() >= 6, "each cleanup is a line");
+    assert!(cleanups.clone().all(|line| line["took_ms"].is_u64() && line["cleanup"].is_string()));
+}
+
+#[tokio::test]
+async fn the_number_of_samples_is_the_one_that_was_set() {
+    let server = ChildServer::start(&["--memory-samples", "60"], &[]).await;
+    assert_eq!(server.said("Memory leak tracker started (60 samples max)"), 1);
+}
+
+#[tokio::test]
+async fn the_tracker_is_turned_off_by_its_old_name() {
+    let server = ChildServer::start(&[], &[("DISABLE_MEMORY_TRACKER", "true")]).await;
+    let report = server.admin("/debug/memory").await.json();
+    assert_eq!((&report["state"], &report["samples"]), (&"off".into(), &serde_json::json!([])));
+    let started =
+        |line: &serde_json::Value| line["message"].to_string().contains("tracker started");
+    assert!(!server.log().iter().any(started));
+    let ledger = server.admin("/debug/ledger").await.json();
+    let items = ledger["items"].as_array().expect("items");
+    assert!(!items.iter().any(|item| item["owner"] == "memory watch"), "no timer, either");
+}
