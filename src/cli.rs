@@ -3,12 +3,12 @@
 
 mod check;
 mod keys;
+mod log;
 mod say;
 mod serve;
 mod voices;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -70,19 +70,6 @@ fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::R
     let ended = runtime.block_on(future);
     runtime.shutdown_timeout(crate::limits::SHUTDOWN_RUNTIME);
     ended
-}
-
-/// Text for people on a terminal, JSON for collectors; `EVENSONG_LOG` filters (`info`, `debug`, …).
-fn log_to_stderr(default: &str) {
-    let filter = std::env::var("EVENSONG_LOG").unwrap_or_else(|_| default.to_string());
-    let filter = tracing_subscriber::EnvFilter::new(filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second subscriber in one process (tests) is not an error worth stopping for.
-    let _ = if std::io::stderr().is_terminal() {
-        builder.with_target(false).try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
-    };
 }
 
 /// The whole command line.

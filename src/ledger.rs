@@ -181,38 +181,41 @@ impl Ledger {
     /// The oldest things, at most [`LEDGER_ITEMS_SHOWN`]: what leaks is old. Only those of `kind`, if
     /// one is given.
     pub fn items(&self, kind: Option<Kind>) -> Vec<ItemRow> {
-        let now = Instant::now();
-        let mut rows: Vec<(Instant, ItemRow)> = Vec::new();
-        self.each(|item| {
-            if kind.is_none_or(|kind| kind == item.kind) {
-                rows.push((item.since, item.row(now)));
-            }
-        });
-        if rows.len() > LEDGER_ITEMS_SHOWN {
-            rows.select_nth_unstable_by_key(LEDGER_ITEMS_SHOWN, |(since, _)| *since);
-            rows.truncate(LEDGER_ITEMS_SHOWN);
+        let mut oldest: Vec<(Instant, usize, usize)> = Vec::new();
+        for (n, shard) in self.0.shards.iter().enumerate() {
+            let shard = lock(shard);
+            let places = shard.items.iter().enumerate();
+            let wanted = places.filter_map(|(place, item)| Some((place, item.as_ref()?)));
+            let wanted = wanted.filter(|(_, item)| kind.is_none_or(|kind| kind == item.kind));
+            oldest.extend(wanted.map(|(place, item)| (item.since, n, place)));
         }
-        rows.sort_by_key(|(since, _)| *since);
-        rows.into_iter().map(|(_, row)| row).collect()
+        if oldest.len() > LEDGER_ITEMS_SHOWN {
+            oldest.select_nth_unstable(LEDGER_ITEMS_SHOWN);
+            oldest.truncate(LEDGER_ITEMS_SHOWN);
+        }
+        oldest.sort_unstable();
+        // Meanwhile one may have gone, and another be in its place: that one is younger.
+        let now = Instant::now();
+        let rows = oldest.into_iter().filter_map(|(since, shard, place)| {
+            let shard = lock(&self.0.shards[shard]);
+            shard.items[place].as_ref().filter(|item| item.since == since).map(|item| item.row(now))
+        });
+        rows.collect()
     }
 
     /// How many things of each kind, in the order of [`Kind::ALL`], are still there although their
     /// client left longer ago than `grace`.
     pub fn lingering(&self, grace: Duration) -> [u64; Kind::ALL.len()] {
         let mut counts = [0; Kind::ALL.len()];
-        self.each(|item| {
-            let left = item.departure.as_ref().and_then(Departure::seen);
-            if left.is_some_and(|left| left.elapsed() > grace) {
-                counts[item.kind as usize] += 1;
-            }
-        });
-        counts
-    }
-
-    fn each(&self, mut look: impl FnMut(&Item)) {
         for shard in &self.0.shards {
-            lock(shard).items.iter().flatten().for_each(&mut look);
+            for item in lock(shard).items.iter().flatten() {
+                let left = item.departure.as_ref().and_then(Departure::seen);
+                if left.is_some_and(|left| left.elapsed() > grace) {
+                    counts[item.kind as usize] += 1;
+                }
+            }
         }
+        counts
     }
 }
 

@@ -277,6 +277,8 @@ pub const LEAK_BYTES_A_MINUTE: f64 = 50e6;
 pub const GROWING_BYTES_A_MINUTE: f64 = 1e6;
 /// Growth that came to less than this within the samples is the warming-up of caches and pools.
 pub const GROWTH_LEAST_BYTES: f64 = 4e6;
+/// Things of a kind that became so many more, while connections did not, are worth saying.
+pub const MULTIPLIED_LEAST: u64 = 8;
 /// What is still there so long after its client left was forgotten: freeing takes milliseconds.
 pub const LINGER_MOST: Duration = Duration::from_secs(5);
 /// Resident bytes above which the allocator is purged, where no smaller memory limit is set,

@@ -150,7 +150,7 @@ metrics! {
     ledger_idle: Gauge = "evensong" "ledger_idle";
     /// What the process has more than the ledger says (less, where negative): tasks, fds.
     ledger_disagreement: Family<WhatLabel, Gauge> = "evensong" "ledger_disagreement";
-    /// Memory of the process: rss, of the allocator: allocated, active, resident, retained, and of the kernel for its sockets.
+    /// Memory of the process: rss, of its workers, of the allocator: allocated, active, resident, retained, and of the kernel for its sockets.
     memory_bytes: Family<MemoryLabel, Gauge> = "evensong" "memory" Bytes;
     /// The memory watch's verdict: 1 for the state it is in.
     memory_state: Family<StateLabel, Gauge> = "evensong" "memory_state";

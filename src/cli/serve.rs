@@ -13,7 +13,7 @@ use crate::tasks::{Signal, Signals};
 
 /// Serves.
 pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    super::log_to_stderr("info");
+    super::log::to_stderr("info");
     let mut signals = Signals::listen()?;
     let server = tokio::select! {
         server = Server::start(config) => server?,

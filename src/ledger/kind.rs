@@ -55,6 +55,8 @@ kinds! {
     AdminTask = "admin_task", standing: true, fds: 0;
     /// A phrase that is kept: bytes of the cache, which are its own and not a client's.
     Phrase = "phrase", standing: true, fds: 0;
+    /// A ticket that was not used yet: a word given for half a minute, whoever is connected.
+    Ticket = "ticket", standing: true, fds: 0;
     /// A worker process: its two pipes, and the handle by which its end is awaited.
     Worker = "worker", standing: true, fds: 3;
 }

@@ -34,10 +34,11 @@ def scrape(server, accept: str = "*/*") -> str:
 
 
 @pytest.fixture(scope="module")
-def samples(server, client: OpenAI) -> dict[str, set[str]]:
-    """Every sample's name and its labels, when each route has been asked once."""
-    client.audio.speech.create(model="tts-1", voice="alloy", input="Good evening.").read()
-    known: dict[str, set[str]] = dict(OF_PROMETHEUS)
+def samples(server) -> dict[str, set[str]]:
+    """Every sample's name and its labels, after something was spoken."""
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+        client.audio.speech.create(model="tts-1", voice="alloy", input="Good evening.").read()
+    known: dict[str, set[str]] = {name: set(labels) for name, labels in OF_PROMETHEUS.items()}
     for family in open_metrics(scrape(server, OPEN_METRICS)):
         for sample in family.samples:
             known.setdefault(sample.name, set()).update(sample.labels, {"job", "instance"})
@@ -79,7 +80,9 @@ def test_there_are_alerts_and_panels():
     assert sum(name.startswith("panel") for name in names) >= 20
 
 
-@pytest.mark.parametrize(("name", "expression"), expressions())
+@pytest.mark.parametrize(
+    ("name", "expression"), [pytest.param(*each, id=f"{n} {each[0]}") for n, each in enumerate(expressions())]
+)
 def test_expressions_ask_for_what_there_is(name: str, expression: str, samples):
     promql_parser.parse(expression)
     asked = re.findall(r"\b((?:evensong|process)_\w+|up)(?:\{([^}]*)\})?", expression)

@@ -4,6 +4,7 @@
 use evensong::config::Config;
 use evensong::http::auth::{Access, Scope, keys};
 use evensong::http::limit::Rates;
+use evensong::ledger::Kind;
 use serde_json::json;
 
 use crate::http::{Answer, Client};
@@ -182,8 +183,11 @@ async fn a_ticket_opens_one_get_and_is_used_up() {
         answer.json()["ticket"].as_str().expect("a ticket").to_string()
     };
     let path = format!("/v1/models?a=b&ticket={}", ticket().await);
+    let tickets = || keyed.server.server.services.ledger.live(Kind::Ticket);
+    assert_eq!(tickets(), 1);
     assert_eq!(keyed.ask("GET", &path, "").await.status, 200);
     assert_eq!(keyed.ask("GET", &path, "").await.status, 401, "it is used up");
+    assert_eq!(tickets(), 0);
     let path = format!("/v1/models?ticket={}", ticket().await);
     let answer = keyed.ask("GET", &path, "").await;
     assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");

@@ -89,6 +89,17 @@ impl ChildServer {
         self.log().iter().filter(|line| line["message"] == message).count()
     }
 
+    /// The ids of its worker processes.
+    pub fn workers(&self) -> Vec<u32> {
+        let all = std::fs::read_dir("/proc").expect("proc");
+        let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let parent = |id: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+            stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+        };
+        ids.filter(|id| parent(id) == self.child.id()).collect()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));

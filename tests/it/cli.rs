@@ -3,8 +3,10 @@
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
+use crate::child::ChildServer;
 use crate::http::Client;
 
 fn evensong(args: &[&str]) -> Command {
@@ -183,43 +185,22 @@ fn voices_are_listed() {
 
 #[tokio::test]
 async fn it_serves_until_a_signal_and_leaves_nothing_behind() {
-    let mut child = tokio::process::Command::from(evensong(
-        &[&["serve", "--announce", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], &TONE[..]]
-            .concat(),
-    ))
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .expect("it runs");
-    let announced: Value = {
-        use tokio::io::{AsyncBufReadExt, BufReader};
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let line = lines.next_line().await.expect("readable").expect("a line");
-        serde_json::from_str(&line).expect("JSON")
-    };
-    let url = announced["listen"][0].as_str().expect("an address");
-    let address = url.trim_start_matches("http://").parse().expect("an address");
-    let pid = child.id().expect("it runs");
-    let port = url.rsplit(':').next().expect("a port");
-    let listen = format!("127.0.0.1:{port}");
-    let healthy =
-        tokio::process::Command::from(evensong(&["check", "--health", "--listen", &listen]));
-    let mut healthy = healthy;
+    let mut server = ChildServer::start(&["serve"], &[]).await;
+    let listen = server.listen.to_string();
+    let healthy = evensong(&["check", "--health", "--listen", &listen]);
+    let mut healthy = tokio::process::Command::from(healthy);
     assert!(healthy.status().await.expect("it runs").success());
 
     // A stream that would go on for long, and its client that does not read.
     let body = serde_json::json!({"input": "On and on. ".repeat(300), "response_format": "pcm"});
-    let mut client = Client::connect_narrow(address).await;
+    let mut client = Client::connect_narrow(server.listen).await;
     client.send(&crate::http::post("/v1/audio/speech", body.to_string().as_bytes())).await;
     assert_eq!(client.head().await.0, 200);
-    let workers = children_of(pid);
+    let workers = server.workers();
     assert_eq!(workers.len(), 2);
 
     let began = Instant::now();
-    let pid = rustix::process::Pid::from_raw(pid as i32).expect("a process id");
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-    let status = child.wait().await.expect("it ends");
-    assert!(status.success(), "{status}");
+    server.stop().await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let (_, whole) = client.rest().await;
     assert!(!whole, "a stream that was cut must not look finished");
@@ -228,12 +209,18 @@ async fn it_serves_until_a_signal_and_leaves_nothing_behind() {
     }
 }
 
-fn children_of(pid: u32) -> Vec<u32> {
-    let all = std::fs::read_dir("/proc").expect("proc");
-    let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let parent = |id: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
-    };
-    ids.filter(|id| parent(id) == Some(pid)).collect()
+/// `pkill -USR2 evensong` reaches them as well as the server.
+#[tokio::test]
+async fn workers_leave_signals_to_the_server() {
+    let mut server = ChildServer::start(&[], &[]).await;
+    let before = server.workers();
+    for signal in [Signal::HUP, Signal::USR2, Signal::INT] {
+        for worker in &before {
+            let worker = Pid::from_raw(*worker as i32).expect("a process id");
+            rustix::process::kill_process(worker, signal).expect("it runs");
+        }
+    }
+    assert_eq!(server.speak("still").await, 200);
+    assert_eq!(server.workers(), before);
+    server.stop().await;
 }

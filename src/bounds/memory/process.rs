@@ -60,9 +60,22 @@ impl Process {
 
 /// Resident bytes of this process, without its workers; 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
+    resident_pages("/proc/self/statm") * rustix::param::page_size() as u64
+}
+
+/// Resident bytes of the child processes: the workers. What they share with one another counts for each.
+pub fn children_resident_bytes() -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let children =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let resident = |child: &str| resident_pages(&format!("/proc/{child}/statm"));
+    children.map(|all| all.split_whitespace().map(resident).sum::<u64>()).sum::<u64>()
+        * rustix::param::page_size() as u64
+}
+
+fn resident_pages(statm: &str) -> u64 {
+    let statm = std::fs::read_to_string(statm).unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0)
 }
 
 #[cfg(all(test, not(evensong_loom)))]

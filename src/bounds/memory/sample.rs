@@ -18,6 +18,8 @@ pub struct Sample {
     pub at_ms: u64,
     /// Of the process, as the kernel counts it; without its workers.
     pub rss: u64,
+    /// Of the worker processes, as the kernel counts it.
+    pub workers: u64,
     /// See [`allocator::Heap`].
     pub heap: allocator::Heap,
     /// Promised to clients.
@@ -45,6 +47,7 @@ impl Sample {
         Self {
             at_ms,
             rss: process::resident_bytes(),
+            workers: process::children_resident_bytes(),
             heap: allocator::heap().unwrap_or_default(),
             reserved: budget.reserved,
             held: budget.held,
@@ -69,11 +72,12 @@ impl Sample {
 
 impl Serialize for Sample {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Sample", 14)?;
+        let mut out = serializer.serialize_struct("Sample", 15)?;
         let heap = &self.heap;
         for (name, value) in [
             ("at_ms", self.at_ms),
             ("rss_bytes", self.rss),
+            ("workers_bytes", self.workers),
             ("allocated_bytes", heap.allocated),
             ("active_bytes", heap.active),
             ("resident_bytes", heap.resident),

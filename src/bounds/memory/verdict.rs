@@ -8,6 +8,7 @@ use super::slope::{self, Slope};
 use crate::ledger::Kind;
 use crate::limits::{
     GROWING_BYTES_A_MINUTE, GROWTH_LEAST_BYTES, LEAK_BYTES_A_MINUTE, LEAK_SAMPLES, LINGER_MOST,
+    MULTIPLIED_LEAST,
 };
 
 /// Newest samples over which a trend is looked for, beside all of them: a leak that has just begun is
@@ -88,6 +89,7 @@ pub fn judge(samples: &[Sample]) -> Verdict {
     disagreement(newest, &mut verdict);
     if verdict.state < State::LeakSuspected {
         growth(samples, &mut verdict);
+        multiplication(samples, &mut verdict);
     }
     if matches!(verdict.state, State::Growing | State::LeakSuspected) {
         grown_kinds(samples, &mut verdict);
@@ -166,12 +168,39 @@ fn growth(samples: &[Sample], verdict: &mut Verdict) {
     }
 }
 
+/// Things that become more and more while connections do not: they have owners, but nobody ends them.
+fn multiplication(samples: &[Sample], verdict: &mut Verdict) {
+    if multiplied(samples, Kind::Connection).is_some() {
+        return;
+    }
+    // What is kept until it is used or old is bounded by a cap of its own.
+    let kinds = Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Phrase | Kind::Ticket));
+    for kind in kinds {
+        if let Some((before, now)) = multiplied(samples, *kind) {
+            let name = kind.name();
+            let finding = format!("{name}: from {before} to {now}, with no more connections");
+            verdict.find(State::Growing, finding);
+        }
+    }
+}
+
+/// The most in the first third and the least in the last one, if that is worth a word.
+fn multiplied(samples: &[Sample], kind: Kind) -> Option<(u64, u64)> {
+    let third = samples.len() / 3;
+    let lives = |part: &[Sample]| part.iter().map(|sample| sample.live(kind)).collect::<Vec<_>>();
+    let before = lives(&samples[..third]).into_iter().max()?;
+    let now = lives(&samples[samples.len() - third..]).into_iter().min()?;
+    (third >= LEAK_SAMPLES && now >= before + MULTIPLIED_LEAST).then_some((before, now))
+}
+
 fn grown_kinds(samples: &[Sample], verdict: &mut Verdict) {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return };
     for kind in Kind::ALL {
         let (before, now) = (first.live(*kind), last.live(*kind));
-        if now > before {
-            verdict.findings.push(format!("{}: from {before} to {now}", kind.name()));
+        let begin = format!("{}: ", kind.name());
+        let said = verdict.findings.iter().any(|finding| finding.starts_with(&begin));
+        if now > before && !said {
+            verdict.findings.push(format!("{begin}from {before} to {now}"));
         }
     }
 }

@@ -39,7 +39,8 @@ fn table(report: &Report) -> String {
         report.samples_most,
         report.interval_seconds
     );
-    let columns = ["age", "rss", "alloc", "active", "resid", "retain", "reserv", "held", "kernel"];
+    let columns =
+        ["age", "rss", "workers", "alloc", "active", "resid", "retain", "reserv", "held", "kernel"];
     text += &columns.map(|name| format!("{name:>9}")).concat();
     text += &["tasks", "fds"].map(|name| format!("{name:>12}")).concat();
     text.push('\n');
@@ -48,6 +49,7 @@ fn table(report: &Report) -> String {
         let heap = &s.heap;
         let bytes = [
             s.rss,
+            s.workers,
             heap.allocated,
             heap.active,
             heap.resident,

@@ -62,6 +62,7 @@ async fn memory(services: &Services, metrics: &Metrics) {
         ("active", heap.active),
         ("resident", heap.resident),
         ("retained", heap.retained),
+        ("workers", process::children_resident_bytes()),
         ("kernel_sockets", kernel_bytes().await),
     ] {
         set(&metrics.memory_bytes.get_or_create(&MemoryLabel { kind }), bytes);

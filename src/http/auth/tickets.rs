@@ -13,11 +13,12 @@ use super::Principal;
 use crate::bounds::lease::{Full, Leases, Terms};
 use crate::http::error::{ApiError, Problem};
 use crate::http::{Peer, Services};
+use crate::ledger::{Entry, Kind, Ledger};
 use crate::limits::{TICKET_LASTS, TICKETS_A_PRINCIPAL, TICKETS_MOST};
 
 /// The tickets that are out. Clones share them.
 #[derive(Clone)]
-pub struct Tickets(Leases<Arc<Principal>>);
+pub struct Tickets(Leases<(Arc<Principal>, Entry)>);
 
 impl Default for Tickets {
     fn default() -> Self {
@@ -27,14 +28,16 @@ impl Default for Tickets {
 }
 
 impl Tickets {
-    /// A ticket for `principal`.
-    pub fn issue(&self, principal: Arc<Principal>) -> Result<String, Full> {
-        self.0.grant(Arc::clone(&principal.id), principal)
+    /// A ticket for `principal`, which stands in `ledger` until it is used or forgotten.
+    pub fn issue(&self, principal: Arc<Principal>, ledger: &Ledger) -> Result<String, Full> {
+        let owner = Arc::clone(&principal.id);
+        let entry = ledger.enter(Kind::Ticket, Arc::clone(&owner), 0);
+        self.0.grant(owner, (principal, entry))
     }
 
     /// Whose `ticket` it is; it is used up by this.
     pub fn redeem(&self, ticket: &str) -> Option<Arc<Principal>> {
-        self.0.take(ticket)
+        self.0.take(ticket).map(|(principal, _)| principal)
     }
 
     /// Forgets those that nobody used in time.
@@ -48,10 +51,11 @@ pub async fn create(
     State(services): State<Services>,
     Extension(peer): Extension<Peer>,
 ) -> Result<Response, Problem> {
-    let ticket = services.auth.tickets().issue(peer.principal).map_err(|full| {
-        let whose = if full.by_owner { "this key has" } else { "there are" };
-        ApiError::rate_limited(&format!("{whose} too many unused tickets"), full.retry_after)
-    })?;
+    let ticket =
+        services.auth.tickets().issue(peer.principal, &services.ledger).map_err(|full| {
+            let whose = if full.by_owner { "this key has" } else { "there are" };
+            ApiError::rate_limited(&format!("{whose} too many unused tickets"), full.retry_after)
+        })?;
     let body = json!({"ticket": ticket, "expires_in_seconds": TICKET_LASTS.as_secs()});
     Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response())
 }

@@ -140,6 +140,24 @@ fn one_step_is_no_leak() {
 }
 
 #[test]
+fn things_that_multiply_beside_steady_clients_are_named() {
+    let multiplying = samples(30, |n, s| {
+        s.live[Kind::Connection as usize] = 40 + noise(n, 8);
+        s.live[Kind::Task as usize] = 80 + n + noise(n, 4);
+        s.live[Kind::Phrase as usize] = n * 100;
+    });
+    let (state, findings) = found(&multiplying);
+    assert_eq!(state, State::Growing);
+    assert!(findings.starts_with("task: from "), "{findings}");
+    assert!(!findings.contains("phrase: from 900 to"), "a cache fills: {findings}");
+    let with_clients = samples(30, |n, s| {
+        s.live[Kind::Connection as usize] = 40 + n;
+        s.live[Kind::Task as usize] = 80 + n;
+    });
+    assert_eq!(found(&with_clients).0, State::Flat);
+}
+
+#[test]
 fn books_that_differ_look_after_look_disagree() {
     let census = |tasks, fds, threads| {
         let mut census = Census::default();
