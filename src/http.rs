@@ -7,10 +7,12 @@ pub mod auth;
 mod body;
 mod connection;
 mod error;
+mod extract;
 pub mod gate;
 pub mod limit;
 pub mod listen;
 mod observe;
+pub mod openapi;
 pub mod origin;
 mod page;
 mod request_id;
@@ -26,6 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::Router;
+use utoipa_axum::routes;
 
 use crate::bounds::Budget;
 use crate::bounds::memory::Watch;
@@ -39,7 +42,7 @@ use gate::Gate;
 use limit::{Client, Limits};
 use observe::Observer;
 use origin::OriginConfig;
-use routes::{Routes, Rule};
+use routes::{Documented, Routes, Rule};
 
 /// What handlers work with. Clones share it.
 #[derive(Clone)]
@@ -124,33 +127,39 @@ pub struct Peer {
     pub principal: Arc<Principal>,
 }
 
-fn routes() -> Routes<Services> {
+fn public() -> Documented<Services> {
     let speech = Access::Scope(Scope::Speech);
-    Routes::none()
-        .get(Access::Public, "/healthz", status::healthz)
-        .get(Access::Public, "/readyz", status::readyz)
-        .get(Access::Public, "/api/status", status::status)
-        .post(Access::Key, "/api/tickets", auth::tickets::create)
-        .post(speech, "/v1/audio/speech", speech::create)
-        .get(speech, "/v1/audio/voices", speech::list_voices)
-        .get(speech, "/v1/audio/voices/{voice}/preview", speech::preview)
-        .post(speech, "/v1/text-to-speech/{voice}", speech::create_eleven)
-        .post(speech, "/v1/text-to-speech/{voice}/stream", speech::create_eleven)
-        .get(speech, "/v1/models", speech::models)
-        .get(speech, "/v1/models/{model}", speech::model)
-        .get(Access::Public, "/", page::index)
-        .get(Access::Public, "/assets/{*path}", page::asset)
+    let eleven = "/v1/text-to-speech/{voice}";
+    let eleven_stream = "/v1/text-to-speech/{voice}/stream";
+    Documented::none()
+        .get(Access::Public, "/healthz", routes!(status::healthz))
+        .get(Access::Public, "/readyz", routes!(status::readyz))
+        .get(Access::Public, "/api/status", routes!(status::status))
+        .post(Access::Key, "/api/tickets", routes!(auth::tickets::create))
+        .post(speech, "/v1/audio/speech", routes!(speech::create))
+        .get(speech, "/v1/audio/voices", routes!(speech::voices::list))
+        .get(speech, "/v1/audio/voices/{voice}/preview", routes!(speech::voices::preview))
+        .post(speech, eleven, routes!(speech::eleven::create))
+        .post(speech, eleven_stream, routes!(speech::eleven::create_stream))
+        .get(speech, "/v1/models", routes!(speech::voices::models))
+        .get(speech, "/v1/models/{model}", routes!(speech::voices::model))
+        .get(Access::Public, "/", routes!(page::index))
+        .get(Access::Public, "/assets/{*path}", routes!(page::asset))
+        .get(Access::Public, "/docs", routes!(page::docs))
+        .get(Access::Public, "/openapi.json", routes!(openapi::serve))
 }
 
 /// Whom the public routes let in.
 pub fn rules() -> Vec<Rule> {
-    routes().rules()
+    public().split().0.rules()
 }
 
 /// The public routes behind their gate.
 pub fn router(services: Services, origins: OriginConfig) -> Router {
     let (auth, limits) = (services.auth.clone(), services.limits.clone());
-    guarded(routes(), services, origins, auth, Some(limits))
+    let (routes, document) = public().split();
+    let document = axum::Extension(openapi::Document::new(&document));
+    guarded(routes, services, origins, auth, Some(limits)).layer(document)
 }
 
 /// `routes` behind a gate. A request passes the layers from the last to the first.

@@ -197,6 +197,9 @@ impl Auth {
     }
 }
 
+/// Where ElevenLabs' header is taken for a key.
+pub const ELEVEN_PATHS: &str = "/v1/text-to-speech/";
+
 /// The key in the headers; ElevenLabs' clients have a header of their own for it.
 fn presented<'a>(path: &str, headers: &'a HeaderMap) -> Option<&'a str> {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
@@ -205,7 +208,7 @@ fn presented<'a>(path: &str, headers: &'a HeaderMap) -> Option<&'a str> {
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     };
     let eleven = || {
-        let theirs = path.starts_with("/v1/text-to-speech/");
+        let theirs = path.starts_with(ELEVEN_PATHS);
         theirs.then(|| text(http::HeaderName::from_static("xi-api-key"))).flatten()
     };
     bearer().or_else(eleven)

@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::auth::Denied;
 use super::limit::Exceeded;
@@ -28,27 +29,43 @@ pub struct ApiError {
     closes: bool,
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
+/// An error in OpenAI's shape.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct Envelope<'a> {
+    #[schema(inline)]
     error: Inner<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Inner<'a> {
+    /// For people.
     message: &'a str,
+    /// The kind of error, in OpenAI's words.
     r#type: &'static str,
+    /// The parameter that is wrong, if it is one.
+    #[schema(required)]
     param: Option<&'static str>,
+    /// What went wrong, for programs: it stays the same where the message may change.
+    #[schema(required)]
     code: Option<&'static str>,
 }
 
 /// An error in RFC 9457's shape.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
+    /// What went wrong, for programs; relative to the documentation.
     r#type: &'static str,
+    /// The same for people, in a few words.
     title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What went wrong this time.
     detail: String,
+    /// As the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     retry_after_seconds: Option<u32>,
 }
 
@@ -96,6 +113,11 @@ impl ApiError {
     pub fn too_large(cap: usize) -> Self {
         let message = format!("the body is larger than {cap} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("body_too_large")
+    }
+
+    /// 400 for a path or query that cannot be read.
+    pub fn target(code: &'static str, message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, printable(message)).code(code)
     }
 
     /// 414.
@@ -345,7 +367,7 @@ pub async fn no_method(request: Request) -> Response {
 /// `error` in the shape of the place: OpenAI's under `/v1`, else RFC 9457's.
 pub fn shaped(path: &str, error: ApiError) -> Response {
     let closes = error.closes;
-    let mut response = match path.starts_with("/v1/") {
+    let mut response = match is_openai(path) {
         true => error.into_response(),
         false => Problem::from(error).into_response(),
     };
@@ -353,6 +375,11 @@ pub fn shaped(path: &str, error: ApiError) -> Response {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether errors have OpenAI's shape there.
+pub fn is_openai(path: &str) -> bool {
+    path.starts_with("/v1/")
 }
 
 /// What a client sent, short and without anything that acts on a terminal.

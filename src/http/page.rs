@@ -1,12 +1,13 @@
 //! The page and its files, carried in the binary. Invariant: nothing is loaded from elsewhere, which
 //! the content policy makes the browser see to; a file that has not changed is answered by 304.
 
-use axum::extract::{Path, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use rust_embed::Embed;
 
 use super::error;
+use super::extract::Path;
 
 #[derive(Embed)]
 #[folder = "assets/page"]
@@ -15,12 +16,56 @@ struct Files;
 const POLICY: &str = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`.
+/// The page: type a text and hear it.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "Pages",
+    operation_id = "get_page",
+    responses(
+        (status = 200, description = "The page.", body = String,
+            content_type = "text/html; charset=utf-8"),
+        (status = 304, description = "It has not changed (`If-None-Match`)."),
+    ),
+)]
 pub async fn index(request: Request) -> Response {
     file("index.html", request).await
 }
 
-/// `GET /assets/{path}`.
+/// This documentation, to be read.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    tag = "Pages",
+    operation_id = "get_docs",
+    responses(
+        (status = 200, description = "A page that shows `/openapi.json`.", body = String,
+            content_type = "text/html; charset=utf-8"),
+        (status = 304, description = "It has not changed (`If-None-Match`)."),
+    ),
+)]
+pub async fn docs(request: Request) -> Response {
+    file("docs.html", request).await
+}
+
+/// A file of the pages.
+#[utoipa::path(
+    get,
+    path = "/assets/{*path}",
+    tag = "Pages",
+    operation_id = "get_asset",
+    params(("path" = String, Path, description = "Its name.", example = "style.css")),
+    responses(
+        (status = 200, description = "The file.", content(
+            (String = "text/html; charset=utf-8"),
+            (String = "text/css; charset=utf-8"),
+            (String = "text/javascript; charset=utf-8"),
+            (String = "image/svg+xml"),
+        )),
+        (status = 304, description = "It has not changed (`If-None-Match`)."),
+        (status = 404, description = "There is no such file."),
+    ),
+)]
 pub async fn asset(Path(path): Path<String>, request: Request) -> Response {
     file(&path, request).await
 }

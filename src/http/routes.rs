@@ -1,15 +1,20 @@
-//! A router and the rules of who may use it, built together. Invariant: there is no way to add a
-//! route without saying whom it lets in, and what has no route wants a key like the rest.
+//! A router, the rules of who may use it, and its documentation, built together. Invariant: there is
+//! no way to add a route without saying whom it lets in, nor one that clients use without saying what
+//! it does; what has no route wants a key like the rest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::auth::Access;
+use super::openapi;
 
 /// Whom one method of one path lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +45,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         H: Handler<T, S>,
         T: 'static,
     {
-        self.on(Method::GET, MethodFilter::GET, access, path, handler)
+        self.add(Rule { method: Method::GET, path, access }, on(MethodFilter::GET, handler))
     }
 
     /// `POST`.
@@ -49,23 +54,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         H: Handler<T, S>,
         T: 'static,
     {
-        self.on(Method::POST, MethodFilter::POST, access, path, handler)
+        self.add(Rule { method: Method::POST, path, access }, on(MethodFilter::POST, handler))
     }
 
-    fn on<H, T>(
-        mut self,
-        method: Method,
-        filter: MethodFilter,
-        access: Access,
-        path: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, S>,
-        T: 'static,
-    {
-        self.rules.push(Rule { method, path, access });
-        self.router = self.router.route(path, on(filter, handler));
+    fn add(mut self, rule: Rule, handler: MethodRouter<S>) -> Self {
+        self.router = self.router.route(rule.path, handler);
+        self.rules.push(rule);
         self
     }
 
@@ -81,6 +75,52 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// The rules as a list.
     pub fn rules(self) -> Vec<Rule> {
         self.rules
+    }
+}
+
+/// Routes that clients use, each with the documentation that stands beside its handler.
+pub struct Documented<S> {
+    routes: Routes<S>,
+    /// In the order of the rules.
+    operations: Vec<Operation>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Documented<S> {
+    /// None yet.
+    pub fn none() -> Self {
+        Self { routes: Routes::none(), operations: Vec::new(), schemas: Vec::new() }
+    }
+
+    /// `GET` (and with it `HEAD`) of what [`utoipa_axum::routes!`] makes of a handler.
+    pub fn get(self, access: Access, path: &'static str, told: UtoipaMethodRouter<S>) -> Self {
+        self.add(Rule { method: Method::GET, path, access }, told, |item| item.get)
+    }
+
+    /// `POST`, in the same way.
+    pub fn post(self, access: Access, path: &'static str, told: UtoipaMethodRouter<S>) -> Self {
+        self.add(Rule { method: Method::POST, path, access }, told, |item| item.post)
+    }
+
+    fn add(
+        mut self,
+        rule: Rule,
+        (schemas, mut paths, handler): UtoipaMethodRouter<S>,
+        operation: impl FnOnce(PathItem) -> Option<Operation>,
+    ) -> Self {
+        let operation = paths.paths.remove(rule.path).and_then(operation);
+        let operation = operation.expect("a handler is documented under its own method and path");
+        self.operations.push(operation);
+        self.schemas.extend(schemas);
+        self.routes = self.routes.add(rule, handler);
+        self
+    }
+
+    /// The routes, and what is said of them.
+    pub fn split(self) -> (Routes<S>, OpenApi) {
+        let Self { routes, operations, schemas } = self;
+        let document = openapi::assemble(routes.rules.iter().zip(operations), schemas);
+        (routes, document)
     }
 }
 

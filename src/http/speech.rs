@@ -3,9 +3,10 @@
 //! reserved for it.
 
 mod deliver;
-mod eleven;
+pub mod eleven;
 mod json;
-mod voices;
+mod told;
+pub mod voices;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +15,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::limit::Place;
@@ -23,29 +25,33 @@ use crate::limits::{SPEECH_BODY_BYTES, SPEECH_INPUT_CHARS, SSE_SCRATCH_BYTES};
 use crate::speech::Utterance;
 use crate::speech::encode::Format;
 
-pub use eleven::create as create_eleven;
-pub use voices::{list as list_voices, model, models, preview};
-
 /// Formats of OpenAI's interface that this build cannot make.
 const NOT_BUILT: [&str; 1] = ["aac"];
 /// OpenAI's range.
 const SPEEDS: std::ops::RangeInclusive<f32> = 0.25..=4.0;
+/// The sound as it is, or in events.
+const STREAM_FORMATS: [&str; 2] = ["audio", "sse"];
 const PARAMETERS: [&str; 6] =
     ["input", "model", "voice", "response_format", "speed", "stream_format"];
 
-/// The body; what it does not name is ignored, as OpenAI does.
-#[derive(Debug, Deserialize)]
+/// What is to be spoken, and how; anything else in it is ignored, as OpenAI does.
+#[derive(Debug, Deserialize, ToSchema)]
 struct SpeechRequest {
+    #[schema(schema_with = told::text)]
     input: String,
+    /// An engine's name, or one of OpenAI's names for the default one; see `/v1/models`.
     model: Option<String>,
     voice: Option<VoiceName>,
+    #[schema(schema_with = told::format)]
     response_format: Option<String>,
+    #[schema(schema_with = told::speed)]
     speed: Option<f32>,
+    #[schema(schema_with = told::stream_format)]
     stream_format: Option<String>,
 }
 
-/// A voice by its name, or as OpenAI's object with an id.
-#[derive(Debug, Deserialize)]
+/// A voice by its name, or as OpenAI's object with an id; see `/v1/audio/voices`.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a voice's name, or an object with its id")]
 enum VoiceName {
     Name(String),
@@ -59,7 +65,19 @@ struct Asker<'a> {
     id: Arc<str>,
 }
 
-/// Speaks the input.
+/// Speaks a text, in OpenAI's shape.
+///
+/// The sound is sent while it is being made: as it is, or, with `stream_format` `sse`, in events.
+/// Nothing of an answer is sent before its first sound, so what fails until then is an error of its own.
+/// What fails later breaks the transfer off, or ends the events with one of the type `error`.
+#[utoipa::path(
+    post,
+    path = "/v1/audio/speech",
+    tag = "Speech",
+    operation_id = "create_speech",
+    request_body = SpeechRequest,
+    responses(told::SoundOrEvents, told::BodyRefused, told::NotSpoken),
+)]
 pub async fn create(
     State(services): State<Services>,
     Extension(peer): Extension<Peer>,
@@ -71,8 +89,9 @@ pub async fn create(
     let asked: SpeechRequest = json::parse(&received.bytes, &PARAMETERS)?;
     drop(received);
     let as_events = match asked.stream_format.as_deref() {
-        None | Some("audio") => false,
-        Some("sse") => true,
+        None => false,
+        Some(name) if name == STREAM_FORMATS[0] => false,
+        Some(name) if name == STREAM_FORMATS[1] => true,
         Some(other) => {
             let message =
                 format!("stream_format '{}' is not made; audio and sse are", short(other));

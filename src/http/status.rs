@@ -7,17 +7,33 @@ use serde_json::{Value, json};
 
 use super::Services;
 use super::error::Problem;
+use super::openapi::bodies;
 use crate::bounds::memory::{allocator, process};
 use crate::ledger::Kind;
 use crate::speech::encode::Format;
 use crate::speech::{Engine, Health};
 
 /// The process lives and answers.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "State",
+    operation_id = "get_health",
+    responses((status = 200, description = "It does.", body = bodies::Alive)),
+)]
 pub async fn healthz() -> Response {
     axum::Json(json!({"status": "ok"})).into_response()
 }
 
 /// `GET /api/status`: what anybody may see; no owners, no addresses.
+#[utoipa::path(
+    get,
+    path = "/api/status",
+    tag = "State",
+    operation_id = "get_status",
+    summary = "What anybody may see; no owners, no addresses.",
+    responses((status = 200, description = "What lives, and in how much memory.", body = bodies::Status)),
+)]
 pub async fn status(State(services): State<Services>) -> Response {
     let live = |kind: &Kind| (kind.name().to_string(), services.ledger.live(*kind).into());
     let engine = |engine: &std::sync::Arc<dyn Engine>| {
@@ -68,6 +84,16 @@ fn memory(services: &Services) -> Value {
 }
 
 /// The server can do what it is there for: it is not leaving, and its default engine speaks.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "State",
+    operation_id = "get_readiness",
+    responses(
+        (status = 200, description = "It can.", body = bodies::Ready),
+        (status = 503, description = "It cannot at present; `detail` says why."),
+    ),
+)]
 pub async fn readyz(State(services): State<Services>) -> Response {
     let not_ready = |detail: String| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready", detail)

@@ -13,6 +13,7 @@ mod leaks;
 #[cfg(all(feature = "leak-guards", feature = "leak-map"))]
 mod leaks_on_purpose;
 mod leaving;
+mod openapi;
 mod seed_logs;
 mod server;
 mod smuggling;

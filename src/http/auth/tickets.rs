@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Principal;
 use crate::bounds::lease::{Full, Leases, Terms};
@@ -46,7 +47,28 @@ impl Tickets {
     }
 }
 
-/// `POST /api/tickets`.
+/// A word that stands for a key, once.
+#[derive(Serialize, ToSchema)]
+struct Ticket {
+    /// To be sent as `?ticket=` with one `GET`.
+    ticket: String,
+    /// How long it is good for.
+    expires_in_seconds: u64,
+}
+
+/// A word that stands for the key, once, where a browser cannot send headers.
+///
+/// It goes into the query, as `?ticket=`, of one `GET` of what the key opens.
+#[utoipa::path(
+    post,
+    path = "/api/tickets",
+    tag = "Keys",
+    operation_id = "create_ticket",
+    responses(
+        (status = 200, description = "The ticket.", body = Ticket),
+        (status = 429, description = "There are too many unused tickets."),
+    ),
+)]
 pub async fn create(
     State(services): State<Services>,
     Extension(peer): Extension<Peer>,
@@ -56,6 +78,6 @@ pub async fn create(
             let whose = if full.by_owner { "this key has" } else { "there are" };
             ApiError::rate_limited(&format!("{whose} too many unused tickets"), full.retry_after)
         })?;
-    let body = json!({"ticket": ticket, "expires_in_seconds": TICKET_LASTS.as_secs()});
+    let body = Ticket { ticket, expires_in_seconds: TICKET_LASTS.as_secs() };
     Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response())
 }

@@ -30,6 +30,9 @@ const EVENT_AUDIO_BYTES: usize = 3 * 1024;
 const CHARS_PER_TOKEN: usize = 4;
 const AUDIO_TOKENS_PER_SECOND: usize = 20;
 
+/// What `x-cache` says: it was kept, somebody else hears it too, it was made.
+pub const CACHE_WORDS: [&str; 3] = ["hit", "shared", "miss"];
+
 /// A stream whose first audio is there.
 pub struct Begun {
     speaking: Speaking,
@@ -116,10 +119,11 @@ struct Head {
 
 impl Head {
     fn answer(self, content_type: &'static str, body: Body) -> Response {
+        let [hit, shared, miss] = CACHE_WORDS;
         let cache = match self.made {
-            Made::Hit => "hit",
-            Made::Shared => "shared",
-            Made::Miss => "miss",
+            Made::Hit => hit,
+            Made::Shared => shared,
+            Made::Miss => miss,
         };
         let mut response = body.into_response();
         let headers = response.headers_mut();

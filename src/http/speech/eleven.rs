@@ -4,12 +4,14 @@
 use std::time::Instant;
 
 use axum::Extension;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Asker, deliver, json, short};
+use super::{Asker, deliver, json, short, told};
 use crate::http::error::ApiError;
+use crate::http::extract::{Path, Query};
 use crate::http::request_id::RequestId;
 use crate::http::{Peer, Services, body};
 use crate::limits::SPEECH_BODY_BYTES;
@@ -17,27 +19,76 @@ use crate::speech::encode::Format;
 
 const PARAMETERS: [&str; 3] = ["text", "model_id", "voice_settings"];
 
-/// The body, as far as it means something here.
-#[derive(Debug, Deserialize)]
+/// What is to be spoken, as far as it means something here.
+#[derive(Debug, Deserialize, ToSchema)]
 struct ElevenRequest {
+    #[schema(schema_with = told::text)]
     text: String,
+    /// An engine's name, or one of OpenAI's names for the default one; see `/v1/models`.
     model_id: Option<String>,
     voice_settings: Option<VoiceSettings>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Settings of a voice, as far as they mean something here.
+#[derive(Debug, Deserialize, ToSchema)]
 struct VoiceSettings {
+    #[schema(schema_with = told::speed)]
     speed: Option<f32>,
 }
 
 /// The query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Options {
+    /// Codec, rate and bitrate. Any rate and bitrate of a coded format is answered with this server's
+    /// own, which players read from the stream.
+    #[param(schema_with = told::output_format)]
     output_format: Option<String>,
 }
 
-/// Speaks the text.
+/// Speaks a text, in ElevenLabs' shape.
+///
+/// The sound is sent while it is being made. What fails before its first byte is an error of its own;
+/// what fails later breaks the transfer off.
+#[utoipa::path(
+    post,
+    path = "/v1/text-to-speech/{voice}",
+    tag = "Speech",
+    operation_id = "create_speech_of_voice",
+    params(
+        ("voice" = String, Path, description = "A voice's id; see `/v1/audio/voices`.",
+            min_length = 1, example = "alloy"),
+        Options,
+    ),
+    request_body = ElevenRequest,
+    responses(told::Sound, told::BodyRefused, told::NotSpoken),
+)]
 pub async fn create(
+    services: State<Services>,
+    peer: Extension<Peer>,
+    id: Extension<RequestId>,
+    voice: Path<String>,
+    options: Query<Options>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    create_stream(services, peer, id, voice, options, request).await
+}
+
+/// The same under the name by which ElevenLabs' clients ask for a stream.
+#[utoipa::path(
+    post,
+    path = "/v1/text-to-speech/{voice}/stream",
+    tag = "Speech",
+    operation_id = "stream_speech_of_voice",
+    params(
+        ("voice" = String, Path, description = "A voice's id; see `/v1/audio/voices`.",
+            min_length = 1, example = "alloy"),
+        Options,
+    ),
+    request_body = ElevenRequest,
+    responses(told::Sound, told::BodyRefused, told::NotSpoken),
+)]
+pub async fn create_stream(
     State(services): State<Services>,
     Extension(peer): Extension<Peer>,
     Extension(RequestId(id)): Extension<RequestId>,

@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Asker, deliver, format};
+use super::{Asker, deliver, format, told};
 use crate::http::error::ApiError;
+use crate::http::extract::{Path, Query};
 use crate::http::request_id::RequestId;
 use crate::http::{Peer, Services};
 
@@ -46,25 +47,55 @@ const PREVIEWS: [(&str, &str); 24] = [
 ];
 const PREVIEW_OF_ANY: &str = "1, 2, 3, 4, 5.";
 
-/// `GET /v1/audio/voices`.
-pub async fn list(State(services): State<Services>) -> Json<Value> {
-    let mut rows = Vec::new();
+/// Voices that can be asked for.
+#[derive(Serialize, ToSchema)]
+pub struct Voices {
+    voices: Vec<Voice>,
+}
+
+/// A voice.
+#[derive(Serialize, ToSchema)]
+struct Voice {
+    /// What to send as `voice`.
+    id: String,
+    /// For people.
+    name: String,
+    /// As in BCP 47.
+    language: String,
+    /// `male` or `female`, where the engine says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    gender: Option<String>,
+    /// Who speaks it.
+    engine: &'static str,
+    /// A sentence in it.
+    preview_url: String,
+}
+
+/// The voices that can be asked for.
+///
+/// OpenAI's names for voices are taken as well, and stand for some of these.
+#[utoipa::path(
+    get,
+    path = "/v1/audio/voices",
+    tag = "Voices and models",
+    operation_id = "list_voices",
+    responses((status = 200, description = "All of them.", body = Voices)),
+)]
+pub async fn list(State(services): State<Services>) -> Json<Voices> {
+    let mut voices = Vec::new();
     for engine in services.speech.engines() {
-        for voice in engine.voices().listed() {
-            let mut row = json!({
-                "id": voice.id,
-                "name": voice.name,
-                "language": voice.language,
-                "engine": engine.name(),
-                "preview_url": preview_url(&voice.id, engine.name()),
-            });
-            if let (Some(gender), Some(row)) = (voice.gender, row.as_object_mut()) {
-                row.insert("gender".into(), gender.into());
-            }
-            rows.push(row);
-        }
+        let engine_name = engine.name();
+        voices.extend(engine.voices().listed().into_iter().map(|voice| Voice {
+            preview_url: preview_url(&voice.id, engine_name),
+            id: voice.id,
+            name: voice.name,
+            language: voice.language,
+            gender: voice.gender,
+            engine: engine_name,
+        }));
     }
-    Json(json!({"voices": rows}))
+    Json(Voices { voices })
 }
 
 /// Ids are tags and names of `[a-z0-9+-]`; of these only the plus means something in a URL.
@@ -73,13 +104,29 @@ fn preview_url(id: &str, engine: &str) -> String {
 }
 
 /// The query of a preview.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Options {
+    /// The engine that has the voice; the default one, if it is not said.
     model: Option<String>,
+    /// The format of the sound.
+    #[param(schema_with = told::query_format)]
     response_format: Option<String>,
 }
 
-/// `GET /v1/audio/voices/{id}/preview`: a sentence in the voice's language; made once and kept.
+/// A sentence in the voice's language; made once and kept.
+#[utoipa::path(
+    get,
+    path = "/v1/audio/voices/{voice}/preview",
+    tag = "Voices and models",
+    operation_id = "preview_voice",
+    params(
+        ("voice" = String, Path, description = "A voice's id; see `/v1/audio/voices`.",
+            min_length = 1, example = "alloy"),
+        Options,
+    ),
+    responses(told::Sound, told::NotSpoken),
+)]
 pub async fn preview(
     State(services): State<Services>,
     Extension(peer): Extension<Peer>,
@@ -98,13 +145,51 @@ pub async fn preview(
     Ok(deliver::begin(&services, utterance, places, Instant::now()).await?.bytes())
 }
 
-/// `GET /v1/models`.
-pub async fn models(State(services): State<Services>) -> Json<Value> {
-    let data: Vec<_> = model_names(&services).into_iter().map(describe).collect();
-    Json(json!({"object": "list", "data": data}))
+/// Models that can be asked for, in OpenAI's shape.
+#[derive(Serialize, ToSchema)]
+pub struct Models {
+    /// Always `list`.
+    object: &'static str,
+    data: Vec<Model>,
 }
 
-/// `GET /v1/models/{id}`.
+/// A model.
+#[derive(Serialize, ToSchema)]
+struct Model {
+    /// What to send as `model`.
+    id: &'static str,
+    /// Always `model`.
+    object: &'static str,
+    /// Always 0: nobody noted it.
+    created: u64,
+    owned_by: &'static str,
+}
+
+/// The engines that can be asked for as models, and OpenAI's names for the default one.
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "Voices and models",
+    operation_id = "list_models",
+    responses((status = 200, description = "All of them.", body = Models)),
+)]
+pub async fn models(State(services): State<Services>) -> Json<Models> {
+    let data = model_names(&services).into_iter().map(describe).collect();
+    Json(Models { object: "list", data })
+}
+
+/// One model.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{model}",
+    tag = "Voices and models",
+    operation_id = "get_model",
+    params(("model" = String, Path, description = "Its id; see `/v1/models`.", min_length = 1, example = "tts-1")),
+    responses(
+        (status = 200, description = "It is there.", body = Model),
+        (status = 404, description = "There is no such model."),
+    ),
+)]
 pub async fn model(State(services): State<Services>, Path(name): Path<String>) -> Response {
     match model_names(&services).into_iter().find(|known| *known == name) {
         Some(known) => Json(describe(known)).into_response(),
@@ -117,6 +202,6 @@ fn model_names(services: &Services) -> Vec<&'static str> {
     engines.chain(MODEL_ALIASES).collect()
 }
 
-fn describe(name: &str) -> Value {
-    json!({"id": name, "object": "model", "created": 0, "owned_by": "evensong"})
+fn describe(id: &'static str) -> Model {
+    Model { id, object: "model", created: 0, owned_by: "evensong" }
 }

@@ -40,7 +40,8 @@ pub fn complaints(source: &Source) -> Vec<String> {
 
 fn judge(module: &[&str], path: &Path) -> Option<String> {
     let (from, text) = (module[0], path.text());
-    let renames = path.place.in_attribute && text == "path" && path.after == "=";
+    let attribute = path.place.in_attribute && !path.place.in_operation;
+    let renames = attribute && text == "path" && path.after == "=";
     if renames || (path.last() == "include" && path.after == "!") {
         return Some(format!("`{text}` brings in code under another name: use `mod`"));
     }
@@ -101,6 +102,7 @@ fn down_and_within_pass() {
             "use evensong::cli; mod tests { use super::main; } const C: u8 = evensong;",
         ),
         ("src/lib.rs", "pub mod http; pub use http::X;"),
+        ("src/http.rs", "#[utoipa::path(get, path = \"/healthz\")] async fn f() {}"),
     ] {
         let found = complaints(&Source::parse(name, text).unwrap());
         assert!(found.is_empty(), "{name}: {text}: {found:?}");
@@ -133,6 +135,9 @@ fn up_across_and_unknown_fail() {
         ("src/http.rs", "use crate as root;", "names the whole crate"),
         ("src/util.rs", "fn f() {}", "`util` has no layer"),
         ("src/http.rs", "#[path = \"../x.rs\"] mod x;", "under another name"),
+        ("src/http.rs", "#[cfg_attr(unix, path = \"../x.rs\")] mod x;", "under another name"),
+        ("src/http.rs", "#[other::path(path = \"../x.rs\")] mod x;", "under another name"),
+        ("src/http.rs", "#[utoipa::path(path = crate::server::X)] fn f() {}", "points up"),
         ("src/http.rs", "include!(\"x.rs\");", "under another name"),
     ] {
         let found = complaints(&Source::parse(name, text).unwrap());

@@ -30,6 +30,8 @@ pub struct Place {
     /// Inline modules.
     pub nesting: usize,
     pub in_attribute: bool,
+    /// Within `#[utoipa::path(…)]`, whose `path` is one of the server's and none of the compiler's.
+    pub in_operation: bool,
     pub in_tests: bool,
 }
 
@@ -115,11 +117,14 @@ fn enter(group: &Group, before: &[TokenTree], here: &mut Place) -> Place {
     let back = |by| back(by).unwrap_or_default();
     let attribute = group.delimiter() == Delimiter::Bracket
         && (back(1) == "#" || (back(1) == "!" && back(2) == "#"));
+    let operation = group.delimiter() == Delimiter::Parenthesis
+        && [4, 3, 2, 1].map(back) == ["utoipa", ":", ":", "path"];
     let module = group.delimiter() == Delimiter::Brace && back(2) == "mod";
     here.in_tests |= attribute && for_tests(&group.stream().to_string());
     Place {
         nesting: here.nesting + usize::from(module),
         in_attribute: here.in_attribute || attribute,
+        in_operation: here.in_operation || (here.in_attribute && operation),
         in_tests: here.in_tests,
     }
 }

@@ -1,0 +1,127 @@
+//! Shapes of answers that are put together as they go out. They are never made, only documented; that
+//! the answers have them is what the contract test sees to.
+
+use std::collections::BTreeMap;
+
+use utoipa::ToSchema;
+
+use crate::speech::encode::Format;
+
+/// That the process lives.
+#[derive(ToSchema)]
+pub struct Alive {
+    /// Always `ok`.
+    pub status: String,
+}
+
+/// That it can speak.
+#[derive(ToSchema)]
+pub struct Ready {
+    /// Always `ready`.
+    pub status: String,
+    /// The engines that may be asked for; the first is the default.
+    pub engines: Vec<String>,
+}
+
+/// What lives, and in how much memory.
+#[derive(ToSchema)]
+pub struct Status {
+    /// `ok`, or `leaving` once the server shuts down.
+    pub status: String,
+    /// Since the server began.
+    pub uptime_seconds: u64,
+    /// What is promised to clients, in bytes.
+    pub budget: BudgetBytes,
+    /// How much of each kind lives.
+    pub live: BTreeMap<String, u64>,
+    /// Who speaks; the first is the default.
+    pub engines: Vec<EngineState>,
+    /// The formats that this build makes.
+    #[schema(schema_with = formats)]
+    pub formats: Vec<String>,
+    /// What the process uses.
+    pub memory: Memory,
+}
+
+/// The memory budget, in bytes.
+#[derive(ToSchema)]
+pub struct BudgetBytes {
+    /// All that may be promised.
+    pub total: u64,
+    /// What is promised.
+    pub reserved: u64,
+    /// What lies in memory under those promises.
+    pub held: u64,
+}
+
+/// An engine, and whether it can speak.
+#[derive(ToSchema)]
+pub struct EngineState {
+    /// Its name, as in `model`.
+    pub name: String,
+    /// Whether it can speak.
+    pub ready: bool,
+    /// Why it cannot.
+    #[schema(required)]
+    pub detail: Option<String>,
+}
+
+/// Memory of the process, without its workers; what the system does not say is 0 or null.
+#[derive(ToSchema)]
+pub struct Memory {
+    /// `off`, `starting`, `flat`, `growing`, `disagrees` or `leak_suspected`.
+    pub state: String,
+    /// Why, a sentence each; empty when all is well.
+    pub findings: Vec<String>,
+    /// Resident, in bytes.
+    pub rss_bytes: u64,
+    /// Handed out by the allocator, in bytes.
+    #[schema(required)]
+    pub allocated_bytes: Option<u64>,
+    /// Of the allocated bytes over all samples.
+    #[schema(required)]
+    pub slope: Option<Slope>,
+    /// From one sample to the next.
+    pub interval_seconds: f64,
+    /// The oldest first.
+    pub samples: Vec<Sample>,
+}
+
+/// A slope, and between which bounds it lies: past each with a probability of 5 %.
+#[derive(ToSchema)]
+pub struct Slope {
+    /// The best estimate.
+    pub bytes_per_minute: f64,
+    /// The lower bound, in bytes a minute.
+    pub low: f64,
+    /// The upper bound, in bytes a minute.
+    pub high: f64,
+}
+
+/// What was seen at one moment.
+#[derive(ToSchema)]
+pub struct Sample {
+    /// How long ago.
+    pub age_ms: u64,
+    /// Resident, in bytes.
+    pub rss_bytes: u64,
+    /// Handed out by the allocator.
+    pub allocated_bytes: u64,
+    /// Promised to clients.
+    pub reserved_bytes: u64,
+    /// What lies in memory under those promises.
+    pub held_bytes: u64,
+    /// In the kernel's sockets.
+    pub kernel_bytes: u64,
+    /// Connections of clients.
+    pub connections: u64,
+    /// Answers being spoken.
+    pub speech_streams: u64,
+}
+
+fn formats() -> utoipa::openapi::schema::Array {
+    use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+    let name = ObjectBuilder::new().schema_type(Type::String);
+    let name = name.enum_values(Some(Format::ALL.map(Format::name)));
+    ArrayBuilder::new().items(name).build()
+}
