@@ -6,6 +6,8 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
+# What `evensong_build_info` says of the sources: --build-arg EVENSONG_REVISION="$(git rev-parse --short HEAD)"
+ARG EVENSONG_REVISION=unknown
 # The caches keep crates and compiled dependencies between builds, so that only Evensong itself is built
 # again. It is always built: COPY keeps the files' times, and an older file would look built already.
 # The binary is taken out of the cache, which is no part of the image.

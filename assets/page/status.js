@@ -3,7 +3,8 @@
 
 import { ask } from "./api.js";
 import { Fields, say } from "./fields.js";
-import { Sparkline } from "./sparkline.js";
+import { Graph } from "./graph.js";
+import { VerdictPanel } from "./verdict.js";
 import * as words from "./words.js";
 
 const PERIOD_MS = 1_000;
@@ -15,7 +16,8 @@ const DEADLINE_MS = 3_000;
 export class Status {
     #fields = new Fields(document.getElementById("server"));
     #pulse = document.getElementById("pulse");
-    #line = new Sparkline(document.getElementById("spark"));
+    #graph = new Graph(document.getElementById("graph"));
+    #verdict = new VerdictPanel(document.getElementById("verdict"));
     #timer = null;
     #period = PERIOD_MS;
     #asking = false;
@@ -48,15 +50,17 @@ export class Status {
     }
 
     #show(status) {
-        const { budget = {}, live = {}, memory = {}, engines = [] } = status;
+        // A server of another age may leave something out.
+        const { budget, live, memory } = { budget: {}, live: {}, memory: {}, ...present(status) };
+        const engines = Array.isArray(status.engines) ? status.engines : [];
         const { held, reserved, total } = budget;
-        this.#line.push({ held, reserved });
+        this.#graph.push({ budget, live, memory });
+        this.#verdict.show(memory);
         this.#fields.put("held", words.bytes(held));
         this.#fields.put("reserved", words.bytes(reserved));
         this.#fields.put("total", words.bytes(total));
-        this.#fields.put("top", words.bytes(this.#line.top));
-        this.#fields.put("streams", words.count(live.speech_streams));
-        this.#fields.put("connections", words.count(live.connections));
+        this.#fields.put("streams", words.count(live.speech_stream));
+        this.#fields.put("connections", words.count(live.connection));
         this.#fields.put("rss", words.bytes(memory.rss_bytes));
         this.#fields.put("uptime", words.age(status.uptime_seconds));
         const lame = engines.filter((engine) => !engine.ready);
@@ -70,7 +74,7 @@ export class Status {
     }
 
     #missing(error) {
-        this.#line.push(null);
+        this.#graph.miss();
         const gone = error.status === 404;
         this.#say("bad", gone ? "This server tells no status" : "The server does not answer");
         this.#fields.clear();
@@ -80,4 +84,9 @@ export class Status {
         this.#pulse.dataset.mood = mood;
         say(this.#pulse.querySelector("span"), text);
     }
+}
+
+/** The parts of an answer that are objects. */
+function present(status) {
+    return Object.fromEntries(Object.entries(status).filter(([, part]) => part && typeof part === "object"));
 }

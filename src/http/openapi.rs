@@ -2,7 +2,6 @@
 //! written once, here and in `openapi/common.rs`: who is let in follows from a route's access, the
 //! shape of its errors from its path. What a handler alone knows stands beside it.
 
-pub mod bodies;
 mod common;
 
 use axum::Extension;

@@ -1,14 +1,15 @@
 //! Health and readiness for balancers and people.
 
+mod body;
+
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use serde_json::{Value, json};
 
 use super::Services;
 use super::error::Problem;
-use super::openapi::bodies;
-use crate::bounds::memory::{allocator, process};
+use crate::bounds::memory::{Sample, allocator, process};
 use crate::ledger::Kind;
 use crate::speech::encode::Format;
 use crate::speech::{Engine, Health};
@@ -19,10 +20,10 @@ use crate::speech::{Engine, Health};
     path = "/healthz",
     tag = "State",
     operation_id = "get_health",
-    responses((status = 200, description = "It does.", body = bodies::Alive)),
+    responses((status = 200, description = "It does.", body = body::Alive)),
 )]
 pub async fn healthz() -> Response {
-    axum::Json(json!({"status": "ok"})).into_response()
+    Json(body::Alive { status: "ok" }).into_response()
 }
 
 /// `GET /api/status`: what anybody may see; no owners, no addresses.
@@ -32,55 +33,62 @@ pub async fn healthz() -> Response {
     tag = "State",
     operation_id = "get_status",
     summary = "What anybody may see; no owners, no addresses.",
-    responses((status = 200, description = "What lives, and in how much memory.", body = bodies::Status)),
+    responses((status = 200, description = "What lives, and in how much memory.", body = body::Status)),
 )]
 pub async fn status(State(services): State<Services>) -> Response {
-    let live = |kind: &Kind| (kind.name().to_string(), services.ledger.live(*kind).into());
     let engine = |engine: &std::sync::Arc<dyn Engine>| {
         let (ready, detail) = match engine.health() {
             Health::Ready(_) => (true, None),
             Health::Starting => (false, Some("starting".to_string())),
             Health::Unavailable(reason) => (false, Some(reason)),
         };
-        json!({"name": engine.name(), "ready": ready, "detail": detail})
+        body::EngineState { name: engine.name(), ready, detail }
     };
     let engines: Vec<_> = services.speech.engines().iter().map(engine).collect();
-    let body = json!({
-        "status": if services.readiness.is_leaving() { "leaving" } else { "ok" },
-        "uptime_seconds": services.started.elapsed().as_secs(),
-        "budget": services.budget.state(),
-        "live": Value::Object(Kind::ALL.iter().map(live).collect()),
-        "engines": engines,
-        "formats": Format::ALL.map(Format::name),
-        "memory": memory(&services),
-    });
-    ([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+    let budget = services.budget.state();
+    let live = |kind: &Kind| (kind.name().to_string(), services.ledger.live(*kind));
+    let body = body::Status {
+        status: if services.readiness.is_leaving() { "leaving" } else { "ok" },
+        uptime_seconds: services.started.elapsed().as_secs(),
+        budget: body::BudgetBytes {
+            total: budget.total,
+            reserved: budget.reserved,
+            held: budget.held,
+        },
+        live: Kind::ALL.iter().map(live).collect(),
+        engines,
+        formats: Format::ALL.map(Format::name),
+        memory: memory(&services),
+    };
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
 /// What the watch says, and of each sample what a graph shows.
-fn memory(services: &Services) -> Value {
+fn memory(services: &Services) -> body::Memory {
     let report = services.watch.report();
-    let samples = report.samples.iter().map(|sample| {
-        json!({
-            "age_ms": report.now_ms.saturating_sub(sample.at_ms),
-            "rss_bytes": sample.rss,
-            "allocated_bytes": sample.heap.allocated,
-            "reserved_bytes": sample.reserved,
-            "held_bytes": sample.held,
-            "kernel_bytes": sample.kernel,
-            "connections": sample.live(Kind::Connection),
-            "speech_streams": sample.live(Kind::SpeechStream),
-        })
-    });
-    json!({
-        "state": report.state,
-        "findings": report.findings,
-        "rss_bytes": process::resident_bytes(),
-        "allocated_bytes": allocator::heap().map(|heap| heap.allocated),
-        "slope": report.slope,
-        "interval_seconds": report.interval_seconds,
-        "samples": samples.collect::<Vec<_>>(),
-    })
+    let sample = |sample: &Sample| body::Sample {
+        age_ms: report.now_ms.saturating_sub(sample.at_ms),
+        rss_bytes: sample.rss,
+        allocated_bytes: sample.heap.allocated,
+        reserved_bytes: sample.reserved,
+        held_bytes: sample.held,
+        kernel_bytes: sample.kernel,
+        connections: sample.live(Kind::Connection),
+        speech_streams: sample.live(Kind::SpeechStream),
+    };
+    body::Memory {
+        state: report.state.name(),
+        rss_bytes: process::resident_bytes(),
+        allocated_bytes: allocator::heap().map(|heap| heap.allocated),
+        slope: report.slope.map(|slope| body::Slope {
+            bytes_per_minute: slope.bytes_per_minute,
+            low: slope.low,
+            high: slope.high,
+        }),
+        interval_seconds: report.interval_seconds,
+        samples: report.samples.iter().map(sample).collect(),
+        findings: report.findings,
+    }
 }
 
 /// The server can do what it is there for: it is not leaving, and its default engine speaks.
@@ -90,7 +98,7 @@ fn memory(services: &Services) -> Value {
     tag = "State",
     operation_id = "get_readiness",
     responses(
-        (status = 200, description = "It can.", body = bodies::Ready),
+        (status = 200, description = "It can.", body = body::Ready),
         (status = 503, description = "It cannot at present; `detail` says why."),
     ),
 )]
@@ -109,8 +117,8 @@ pub async fn readyz(State(services): State<Services>) -> Response {
     let default = &engines[0];
     match default.health() {
         Health::Ready(_) => {
-            let names: Vec<_> = engines.iter().map(|engine| engine.name()).collect();
-            axum::Json(json!({"status": "ready", "engines": names})).into_response()
+            let engines = engines.iter().map(|engine| engine.name()).collect();
+            Json(body::Ready { status: "ready", engines }).into_response()
         }
         Health::Starting => not_ready(format!("the engine {} is starting", default.name())),
         Health::Unavailable(reason) => {

@@ -1,33 +1,34 @@
-//! Shapes of answers that are put together as they go out. They are never made, only documented; that
-//! the answers have them is what the contract test sees to.
+//! Shapes of what is told about the state of the server. Invariant: an answer is made of the same type
+//! that documents it, so that the two cannot differ.
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::speech::encode::Format;
 
 /// That the process lives.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Alive {
     /// Always `ok`.
-    pub status: String,
+    pub status: &'static str,
 }
 
 /// That it can speak.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Ready {
     /// Always `ready`.
-    pub status: String,
+    pub status: &'static str,
     /// The engines that may be asked for; the first is the default.
-    pub engines: Vec<String>,
+    pub engines: Vec<&'static str>,
 }
 
 /// What lives, and in how much memory.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Status {
     /// `ok`, or `leaving` once the server shuts down.
-    pub status: String,
+    pub status: &'static str,
     /// Since the server began.
     pub uptime_seconds: u64,
     /// What is promised to clients, in bytes.
@@ -38,13 +39,13 @@ pub struct Status {
     pub engines: Vec<EngineState>,
     /// The formats that this build makes.
     #[schema(schema_with = formats)]
-    pub formats: Vec<String>,
+    pub formats: [&'static str; Format::ALL.len()],
     /// What the process uses.
     pub memory: Memory,
 }
 
 /// The memory budget, in bytes.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct BudgetBytes {
     /// All that may be promised.
     pub total: u64,
@@ -55,10 +56,10 @@ pub struct BudgetBytes {
 }
 
 /// An engine, and whether it can speak.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct EngineState {
     /// Its name, as in `model`.
-    pub name: String,
+    pub name: &'static str,
     /// Whether it can speak.
     pub ready: bool,
     /// Why it cannot.
@@ -67,10 +68,10 @@ pub struct EngineState {
 }
 
 /// Memory of the process, without its workers; what the system does not say is 0 or null.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Memory {
     /// `off`, `starting`, `flat`, `growing`, `disagrees` or `leak_suspected`.
-    pub state: String,
+    pub state: &'static str,
     /// Why, a sentence each; empty when all is well.
     pub findings: Vec<String>,
     /// Resident, in bytes.
@@ -88,7 +89,7 @@ pub struct Memory {
 }
 
 /// A slope, and between which bounds it lies: past each with a probability of 5 %.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Slope {
     /// The best estimate.
     pub bytes_per_minute: f64,
@@ -99,7 +100,7 @@ pub struct Slope {
 }
 
 /// What was seen at one moment.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Sample {
     /// How long ago.
     pub age_ms: u64,
