@@ -73,6 +73,8 @@ struct Inner {
 struct Seen {
     ring: VecDeque<Sample>,
     verdict: Verdict,
+    /// What the alarm has named since it began.
+    alarmed: Vec<&'static str>,
     /// Samples ago that something was last said or done about them.
     since_alarm: usize,
     since_purge: usize,
@@ -154,15 +156,25 @@ impl Watch {
         self.purge(sample.rss, &mut seen);
     }
 
-    /// A state is logged when it begins, and an alarm again each time that the ring has gone round.
+    /// A state is logged when it begins; an alarm again when it has something new to name, and each time
+    /// that the ring has gone round.
     fn say(&self, before: State, seen: &mut Seen) {
-        let Verdict { state, findings, slope } = &seen.verdict;
+        let Verdict { state, findings, slope, suspects } = &seen.verdict;
         seen.since_alarm += 1;
-        let again = seen.since_alarm > self.0.config.samples;
-        if *state == before && !(*state == State::LeakSuspected && again) {
+        let new = suspects.iter().any(|suspect| !seen.alarmed.contains(suspect));
+        let round = *state == State::LeakSuspected && seen.since_alarm > self.0.config.samples;
+        if *state == before && !new && !round {
             return;
         }
         seen.since_alarm = 0;
+        if before < State::LeakSuspected {
+            seen.alarmed.clear();
+        }
+        for suspect in suspects {
+            if !seen.alarmed.contains(suspect) {
+                seen.alarmed.push(suspect);
+            }
+        }
         let slope = slope.map_or(0, |slope| slope.bytes_per_minute as i64);
         let findings = findings.join("; ");
         match state {

@@ -76,6 +76,13 @@ fn an_alarm_is_not_raised_anew_with_every_sample() {
     // When it begins, and once more when the ring has gone round.
     assert_eq!(alarms(40), 2);
     assert_eq!(watch.report().state, State::LeakSuspected);
+    // And when there is something new to name.
+    let mut sample = Sample { at_ms: 400_000, ..Sample::default() };
+    (sample.live[Kind::Job as usize], sample.lingering[Kind::SpeechStream as usize]) = (1, 1);
+    watch.see(sample);
+    assert_eq!(watch.lock().since_alarm, 0);
+    watch.see(Sample { at_ms: 410_000, ..sample });
+    assert_eq!(watch.lock().since_alarm, 1);
 }
 
 #[test]

@@ -67,12 +67,19 @@ pub struct Verdict {
     pub findings: Vec<String>,
     /// Of the allocated bytes, over all samples.
     pub slope: Option<Slope>,
+    /// What is suspected to leak: kinds, or where memory is that none explains.
+    pub suspects: Vec<&'static str>,
 }
 
 impl Verdict {
     fn find(&mut self, state: State, finding: String) {
         self.state = self.state.max(state);
         self.findings.push(finding);
+    }
+
+    fn suspect(&mut self, what: &'static str, finding: String) {
+        self.suspects.push(what);
+        self.find(State::LeakSuspected, format!("{what}: {finding}"));
     }
 }
 
@@ -105,12 +112,10 @@ fn without_client(newest: &[Sample], verdict: &mut Verdict) {
         let lingering = newest.last().map_or(0, |sample| sample.lingering[*kind as usize]);
         let name = kind.name();
         if alone && least > 0 {
-            let finding = format!("{name}: {least} alive while no client is connected");
-            verdict.find(State::LeakSuspected, finding);
+            verdict.suspect(name, format!("{least} alive while no client is connected"));
         } else if lingering > 0 {
             let most = LINGER_MOST.as_secs();
-            let finding = format!("{name}: {lingering} alive {most} s after their client left");
-            verdict.find(State::LeakSuspected, finding);
+            verdict.suspect(name, format!("{lingering} alive {most} s after their client left"));
         }
     }
 }
@@ -122,7 +127,7 @@ fn without_account(samples: &[Sample], verdict: &mut Verdict) {
     let outside_ledger = |s: &Sample| allocated(s) - s.accounted() as f64;
     let outside_allocator = |s: &Sample| s.rss as f64 - s.heap.resident as f64;
     let quick = LEAK_BYTES_A_MINUTE;
-    let pairs: [(&str, Series, Series); 2] = [
+    let pairs: [(&'static str, Series, Series); 2] = [
         ("outside the ledger", &allocated, &outside_ledger),
         ("outside the allocator", &|s| s.rss as f64, &outside_allocator),
     ];
@@ -132,8 +137,7 @@ fn without_account(samples: &[Sample], verdict: &mut Verdict) {
             Some(whole.min(part)).filter(|rate| *rate >= quick)
         });
         if let Some(rate) = rates.reduce(f64::max) {
-            let finding = format!("{name}: at least {:.1} MB more each minute", rate / 1e6);
-            verdict.find(State::LeakSuspected, finding);
+            verdict.suspect(name, format!("at least {:.1} MB more each minute", rate / 1e6));
         }
     }
 }
