@@ -8,7 +8,7 @@ const [folder = ".", format = "mp3"] = process.argv.slice(2);
 /** Until the graph has something to show. */
 const SPOKEN_SECONDS = 6;
 const SHOTS = {
-    "page-desktop": { viewport: { width: 1240, height: 935 }, colorScheme: "dark" },
+    "page-desktop": { viewport: { width: 1240, height: 1195 }, colorScheme: "dark" },
     "page-phone": {
         viewport: { width: 360, height: 740 },
         colorScheme: "light",

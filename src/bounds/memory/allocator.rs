@@ -63,7 +63,7 @@ pub fn samples() -> bool {
     on.unwrap_or(false)
 }
 
-/// Writes a heap profile to `file`, in the text format that `jeprof` and `pprof` read.
+/// Writes a heap profile to `file`, in the text format that `jeprof` reads, jemalloc's edition of pprof.
 pub fn write_profile(file: &Path) -> io::Result<()> {
     let name = CString::new(file.as_os_str().as_bytes())?;
     // SAFETY: `prof.dump` takes a pointer to a name that ends with a NUL, and reads it before it returns.
