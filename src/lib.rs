@@ -9,6 +9,7 @@
 //! | [`config`] | what the program can be told |
 //! | [`http`] | connections, routes, errors |
 //! | [`speech`] | text to audio: engines, workers, streams |
+//! | [`upstream`] | clients of what lives elsewhere |
 //! | [`bounds`] | what may be promised to clients: budget and ring |
 //! | [`tasks`] | what runs, and who ends it |
 //! | [`ledger`] | what lives, by kind and owner |
@@ -24,3 +25,4 @@ pub mod metrics;
 pub mod server;
 pub mod speech;
 pub mod tasks;
+pub mod upstream;

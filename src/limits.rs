@@ -242,6 +242,14 @@ pub const PHRASE_IDLE_MOST: Duration = Duration::from_secs(3600);
 /// quarter.
 pub const PHRASE_BUDGET_PART: u64 = 8;
 
+// ---- Upstream -----------------------------------------------------------------------------------
+
+/// Replaced generations of one client on which something may still be in flight; with one more, the
+/// oldest is cut before its grace is over.
+pub const DRAINING_MOST: usize = 8;
+/// Pause before a client that could not be built is tried again; the old one stays until then.
+pub const REBUILD_PAUSE: Duration = Duration::from_secs(5);
+
 // ---- Leaving ------------------------------------------------------------------------------------
 
 /// From the signal to the exit.

@@ -39,6 +39,8 @@ kinds! {
     SpeechStream = "speech_stream", standing: false, fds: 0;
     /// A piece of text that waits for a worker or is spoken by one.
     Job = "job", standing: false, fds: 0;
+    /// A request to an upstream, from its turn to the last byte of its answer.
+    UpstreamRequest = "upstream_request", standing: false, fds: 0;
     /// A task that ends with a client, a stream or a request.
     Task = "task", standing: false, fds: 0;
     /// Work that blocks a thread until it is done.
@@ -57,6 +59,8 @@ kinds! {
     Phrase = "phrase", standing: true, fds: 0;
     /// A ticket that was not used yet: a word given for half a minute, whoever is connected.
     Ticket = "ticket", standing: true, fds: 0;
+    /// A generation of an upstream's client: the one in use, and those on which something is in flight.
+    UpstreamClient = "upstream_client", standing: true, fds: 0;
     /// A worker process: its two pipes, and the handle by which its end is awaited.
     Worker = "worker", standing: true, fds: 3;
 }
