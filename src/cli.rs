@@ -48,7 +48,10 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         "check" => check::print(&settings),
         "say" => block_on(say::run(&config, sub)),
         "voices" => block_on(voices::run(&config)),
-        _ => block_on(serve::run(&config, sub)),
+        // Before the command or behind it.
+        _ => {
+            block_on(serve::run(&config, matches.get_flag("announce") || sub.get_flag("announce")))
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::http::listen::{Door, DoorConfig, Listener, Side, connections_that_fit
 use crate::http::origin::OriginConfig;
 use crate::http::tls::Tls;
 use crate::http::{self, Readiness, Services, admin};
-use crate::ledger::{Baseline, Ledger};
+use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
@@ -191,15 +191,19 @@ impl Server {
         }
     }
 
-    /// Writes a heap profile into the configured folder, and logs where, or why not.
-    pub async fn profile(&self) {
-        match self.profiles.write().await {
-            Ok(profile) => {
-                let (file, bytes) = (profile.file.display(), profile.bytes);
-                tracing::info!(%file, bytes, "heap profile written");
+    /// Has a heap profile written into the configured folder, and where, or why not, logged. A slow disk
+    /// keeps nobody from hearing the next signal.
+    pub fn profile(&self) {
+        let profiles = self.profiles.clone();
+        self.scopes.timers.spawner().spawn(Kind::Service, "heap profile", async move {
+            match profiles.write().await {
+                Ok(profile) => {
+                    let (file, bytes) = (profile.file.display(), profile.bytes);
+                    tracing::info!(%file, bytes, "heap profile written");
+                }
+                Err(error) => tracing::error!(%error, "no heap profile"),
             }
-            Err(error) => tracing::error!(%error, "no heap profile"),
-        }
+        });
     }
 
     /// As [`Server::stop`], behind a balancer: for a while readiness says that we leave and the door

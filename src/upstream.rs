@@ -2,3 +2,5 @@
 //! or the request that it is held for.
 
 pub mod aged;
+pub mod breaker;
+pub mod retry;

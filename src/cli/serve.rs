@@ -4,26 +4,25 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::ArgMatches;
 use serde_json::json;
 
 use crate::config::Config;
 use crate::server::Server;
 use crate::tasks::{Signal, Signals};
 
-/// Serves.
-pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+/// Serves; `announce` prints the addresses in use on standard output.
+pub async fn run(config: &Config, announce: bool) -> anyhow::Result<ExitCode> {
     super::log::to_stderr("info");
     let mut signals = Signals::listen()?;
     let server = tokio::select! {
         server = Server::start(config) => server?,
         _ = signals.leave() => return Ok(ExitCode::SUCCESS),
     };
-    say_where(&server, config.access.tls.is_some(), matches.get_flag("announce"))?;
+    say_where(&server, config.access.tls.is_some(), announce)?;
     let signal = loop {
         match signals.next().await {
             Signal::Hangup => server.reload(),
-            Signal::User2 => server.profile().await,
+            Signal::User2 => server.profile(),
             signal => break signal,
         }
     };

@@ -36,8 +36,9 @@ impl ChildServer {
             .spawn()
             .expect("it runs");
         let out = child.stdout.take().expect("a pipe");
-        let line =
-            BufReader::new(out).lines().next_line().await.expect("a pipe").expect("addresses");
+        let mut lines = BufReader::new(out).lines();
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
+        let line = line.expect("it announces itself").expect("a pipe").expect("addresses");
         let said: Value = serde_json::from_str(&line).expect("JSON");
         let address = |value: &Value| {
             let url = value.as_str().expect("a URL");
