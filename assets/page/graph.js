@@ -2,7 +2,7 @@
 // the server remembers, then once a second; also told in words, for those who do not see it.
 
 import { say } from "./fields.js";
-import { Lane } from "./lane.js";
+import { Lane, WINDOW_MS } from "./lane.js";
 import * as words from "./words.js";
 
 /** A hole that is shorter than this, or than the server's own pace and a half, is none. */
@@ -15,30 +15,30 @@ export class Graph {
     #memory;
     #held;
     #streams;
-    #root;
     #words;
     #last = -Infinity;
     #worded = -Infinity;
     #hole = HOLE_MS;
 
     constructor(root) {
-        const lane = (name) => root.querySelector(`[data-lane=${name}] svg`);
-        this.#root = root;
+        const lane = (name) => root.querySelector(`[data-lane=${name}]`);
         this.#words = root.querySelector("[data-words]");
-        this.#memory = new Lane(lane("memory"), { rss: { line: ".line", area: ".area" } }, 16 * 2 ** 20);
+        const memory = { rss: { line: ".line", area: ".area" } };
+        this.#memory = new Lane(lane("memory"), memory, 16 * 2 ** 20, words.bytes);
         const held = { reserved: { line: ".edge", area: ".area" }, held: { line: ".line" } };
-        this.#held = new Lane(lane("held"), held, 512 * 2 ** 10);
+        this.#held = new Lane(lane("held"), held, 512 * 2 ** 10, words.bytes);
         const streams = { streams: { line: ".line", area: ".area", steps: true } };
-        this.#streams = new Lane(lane("streams"), streams, 4);
+        this.#streams = new Lane(lane("streams"), streams, 4, words.count);
     }
 
     /** Adds what an answer said, and what it remembers of the time that nobody asked in. */
-    push(status, now = performance.now()) {
-        const { budget, live, memory } = status;
-        this.#hole = Math.max(HOLE_MS, 1500 * memory.interval_seconds || 0);
+    push({ budget, live, memory }, now = performance.now()) {
+        const pace = words.isAmount(memory.interval_seconds) ? 1500 * memory.interval_seconds : 0;
+        this.#hole = Math.min(Math.max(HOLE_MS, pace), WINDOW_MS);
         for (const sample of Array.isArray(memory.samples) ? memory.samples : []) {
-            const at = now - sample?.age_ms;
-            if (!(at > this.#last + this.#hole / 2) || !(at < now - 1)) continue;
+            const at = words.isAmount(sample?.age_ms) ? now - sample.age_ms : NaN;
+            // What is left out for being close to a point must not make a hole to the next one.
+            if (!(at > this.#last + this.#hole / 5 && at < now - 1)) continue;
             this.#add({
                 at,
                 rss: sample.rss_bytes,
@@ -65,22 +65,23 @@ export class Graph {
 
     #draw(now) {
         for (const lane of [this.#memory, this.#held, this.#streams]) lane.draw(now, this.#hole);
-        this.#top("memory", words.bytes(this.#memory.most()));
-        this.#top("held", words.bytes(this.#held.most()));
-        this.#top("streams", words.count(this.#streams.most()));
         if (now - this.#worded < WORDS_MS) return;
         this.#worded = now;
         say(this.#words, this.#told());
     }
 
-    #top(lane, text) {
-        say(this.#root.querySelector(`[data-lane=${lane}] b`), text);
-    }
-
     #told() {
-        const { bytes, count } = words;
-        const memory = `memory between ${bytes(this.#memory.least("rss"))} and ${bytes(this.#memory.most("rss"))}`;
-        const held = `up to ${bytes(this.#held.most("held"))} held for clients`;
-        return `In the last five minutes: ${memory}, ${held}, up to ${count(this.#streams.most())} streams at once.`;
+        const [memory, held, streams] = [this.#memory.range("rss"), this.#held.range("held"), this.#streams.range("streams")];
+        const parts = [
+            memory && `memory ${between(...memory)}`,
+            held && `up to ${words.bytes(held[1])} held for clients`,
+            streams && `up to ${words.count(streams[1])} streams at once`,
+        ].filter(Boolean);
+        return parts.length > 0 ? `In the last five minutes: ${parts.join(", ")}.` : "Nothing is known of the last five minutes.";
     }
+}
+
+function between(least, most) {
+    const [from, to] = [words.bytes(least), words.bytes(most)];
+    return from === to ? `at ${from}` : `between ${from} and ${to}`;
 }

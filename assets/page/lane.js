@@ -1,6 +1,9 @@
 // One lane of a graph over the last minutes, in SVG: areas and lines over one scale. Holds a bounded number
 // of points; what was not seen stays a gap, never a guess.
 
+import { say } from "./fields.js";
+import { isAmount } from "./words.js";
+
 /** What the graph looks back on. */
 export const WINDOW_MS = 300_000;
 /** Five minutes at one point a second, and those that the server remembered. */
@@ -11,42 +14,44 @@ const HEIGHT = 48;
 const TOP = 3;
 
 /**
- * Draws into `svg`, which has a path for each of `series`: {name: {line: selector, area: selector?, steps: bool?}}.
- * `least` is the smallest scale: a little would otherwise look like a flood.
+ * Draws into the svg beneath `root`, which has a path for each of `series`: {name: {line: selector, area: selector?,
+ * steps: bool?}}; the top of the scale stands in its <b>, in `words`. `least` is the smallest scale: a little would
+ * otherwise look like a flood.
  */
 export class Lane {
     #points = [];
     #svg;
+    #label;
     #series;
     #least;
+    #words;
 
-    constructor(svg, series, least) {
-        this.#svg = svg;
+    constructor(root, series, least, words) {
+        this.#svg = root.querySelector("svg");
+        this.#label = root.querySelector("b");
         this.#series = series;
         this.#least = least;
-        svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+        this.#words = words;
+        this.#svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     }
 
-    /** Adds {at, …values} in order of time; a value that is no number is a gap. */
+    /** Adds {at, …values} in order of time; a value that is no amount is a gap. */
     push(point) {
         this.#points.push(point);
         if (this.#points.length > POINTS_MOST) this.#points.shift();
     }
 
-    /** The largest value of one series, or of all, in the window. */
-    most(name) {
-        return this.#extreme(Math.max, name);
-    }
-
-    /** The smallest value of one series in the window. */
-    least(name) {
-        return this.#extreme(Math.min, name);
+    /** The smallest and the largest value of a series in the window; null if there is none. */
+    range(...names) {
+        const values = this.#points.flatMap((point) => names.map((name) => point[name])).filter(isAmount);
+        return values.length > 0 ? [Math.min(...values), Math.max(...values)] : null;
     }
 
     /** Draws the window that ends `now`; points further apart than `gap` are no line. */
     draw(now, gap) {
-        this.#points = this.#points.filter((point) => point.at >= now - WINDOW_MS);
-        const top = Math.max(this.#least, this.most() ?? 0);
+        this.#forget(now - WINDOW_MS, gap);
+        const top = round(Math.max(this.#least, this.range(...Object.keys(this.#series))?.[1] ?? 0));
+        say(this.#label, this.#words(top));
         for (const [name, { line, area, steps }] of Object.entries(this.#series)) {
             const runs = this.#runs(name, now, top, gap);
             this.#set(line, runs.map((run) => path(run, steps)).join(" "));
@@ -54,10 +59,11 @@ export class Lane {
         }
     }
 
-    #extreme(choose, name) {
-        const names = name ? [name] : Object.keys(this.#series);
-        const values = this.#points.flatMap((point) => names.map((one) => point[one])).filter(Number.isFinite);
-        return values.length > 0 ? choose(...values) : undefined;
+    /** Lets go of what is older, but for one point from which a line leads into the window. */
+    #forget(oldest, gap) {
+        const first = this.#points.findIndex((point) => point.at >= oldest);
+        const leads = first > 0 && this.#points[first].at - this.#points[first - 1].at <= gap;
+        this.#points.splice(0, first < 0 ? this.#points.length : first - (leads ? 1 : 0));
     }
 
     /** Runs of points without gaps; now stands at the right. */
@@ -68,12 +74,12 @@ export class Lane {
             const value = point[name];
             if (before !== undefined && point.at - before > gap) runs.push([]);
             before = point.at;
-            if (!Number.isFinite(value)) {
+            if (!isAmount(value)) {
                 runs.push([]);
                 continue;
             }
             const x = WIDTH * (1 - (now - point.at) / WINDOW_MS);
-            const y = HEIGHT - 1 - (Math.max(0, value) / top) * (HEIGHT - 1 - TOP);
+            const y = HEIGHT - 1 - (value / top) * (HEIGHT - 1 - TOP);
             runs[runs.length - 1].push([x.toFixed(1), y.toFixed(1)]);
         }
         return runs.filter((run) => run.length > 0);
@@ -84,13 +90,17 @@ export class Lane {
     }
 }
 
+/** The next of 4, 6, 8, 12, 16, 24 and so on: a scale that stays while a value trembles. */
+function round(value) {
+    const power = 2 ** Math.ceil(Math.log2(value));
+    return value <= power * 0.75 ? power * 0.75 : power;
+}
+
+/** A single point is a dot: its line has no length, but round ends. */
 function path(run, steps) {
-    return run
-        .map(([x, y], i) => {
-            if (i === 0) return `M${x},${y}`;
-            return steps ? `H${x} V${y}` : `L${x},${y}`;
-        })
-        .join(" ");
+    const [[x, y], ...rest] = run;
+    const lines = rest.map(([x, y]) => (steps ? `H${x} V${y}` : `L${x},${y}`));
+    return [`M${x},${y}`, ...(rest.length > 0 ? lines : ["h0"])].join(" ");
 }
 
 function closed(run, steps) {

@@ -52,7 +52,8 @@ export class Status {
     #show(status) {
         // A server of another age may leave something out.
         const { budget, live, memory } = { budget: {}, live: {}, memory: {}, ...present(status) };
-        const engines = Array.isArray(status.engines) ? status.engines : [];
+        const named = (engine) => typeof engine?.name === "string";
+        const engines = Array.isArray(status.engines) ? status.engines.filter(named) : [];
         const { held, reserved, total } = budget;
         this.#graph.push({ budget, live, memory });
         this.#verdict.show(memory);
@@ -69,12 +70,15 @@ export class Status {
         if (status.status === "leaving") this.#say("warn", "The server is shutting down");
         else if (engines.length > 0 && ready.length === 0) this.#say("bad", detail);
         else if (lame.length > 0) this.#say("warn", detail);
+        // At the top of the page as well: on a phone the alarm itself is far below.
+        else if (this.#verdict.alarm) this.#say("warn", this.#verdict.alarm);
         else this.#say("good", ready.length > 0 ? `Ready: ${ready.join(", ")}` : "Ready");
         if (Array.isArray(status.formats)) this.#on.formats(status.formats);
     }
 
     #missing(error) {
         this.#graph.miss();
+        this.#verdict.miss();
         const gone = error.status === 404;
         this.#say("bad", gone ? "This server tells no status" : "The server does not answer");
         this.#fields.clear();
@@ -86,7 +90,8 @@ export class Status {
     }
 }
 
-/** The parts of an answer that are objects. */
+/** The parts of an answer that are objects; throws if it is none itself. */
 function present(status) {
+    if (typeof status !== "object" || Array.isArray(status)) throw new TypeError("not a status");
     return Object.fromEntries(Object.entries(status).filter(([, part]) => part && typeof part === "object"));
 }

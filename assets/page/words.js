@@ -1,18 +1,24 @@
 // Numbers as people read them. Pure; one place, so that a byte looks the same everywhere.
 
 const COUNT = new Intl.NumberFormat("en");
+const SIGNED = new Intl.NumberFormat("en", { maximumFractionDigits: 2, signDisplay: "exceptZero" });
 const NONE = "–";
+
+/** Whether it can be a number of things or bytes: neither negative nor more than can be counted. */
+export function isAmount(value) {
+    return typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER;
+}
 
 /** 1,234 */
 export function count(number) {
-    return Number.isFinite(number) ? COUNT.format(number) : NONE;
+    return isAmount(number) ? COUNT.format(number) : NONE;
 }
 
 /** 448 KiB, 1.5 MiB */
 export function bytes(number) {
-    if (!Number.isFinite(number)) return NONE;
+    if (!isAmount(number)) return NONE;
     if (number < 1024) return `${number} B`;
-    const units = ["KiB", "MiB", "GiB"];
+    const units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let value = number / 1024;
     let unit = 0;
     while (value >= 1023.5 && unit < units.length - 1) {
@@ -20,6 +26,15 @@ export function bytes(number) {
         unit += 1;
     }
     return `${value < 10 ? value.toFixed(1).replace(/\.0$/, "") : Math.round(value)} ${units[unit]}`;
+}
+
+/** Changes in bytes, in one unit and with their signs: ["+0.12", "−0.3"] and "MB". Null if one is no number. */
+export function changes(numbers) {
+    const most = Math.max(...numbers.map((number) => (typeof number === "number" ? Math.abs(number) : NaN)));
+    if (!isAmount(most)) return null;
+    const [size, unit] = [[1e12, "TB"], [1e9, "GB"]].find(([least]) => most >= least) ?? [1e6, "MB"];
+    // As printers set it; a hyphen is lost in a line of text.
+    return { unit, texts: numbers.map((number) => SIGNED.format(number / size).replace("-", "−")) };
 }
 
 /** 3.2 s, 1:04 min */
@@ -40,7 +55,7 @@ export function milliseconds(number) {
 
 /** 42 s, 5 min, 3 h, 2 d: how long something has lived. */
 export function age(number) {
-    if (!Number.isFinite(number)) return NONE;
+    if (!isAmount(number)) return NONE;
     if (number < 60) return `${Math.floor(number)} s`;
     if (number < 3600) return `${Math.floor(number / 60)} min`;
     return number < 86400 ? `${Math.floor(number / 3600)} h` : `${Math.floor(number / 86400)} d`;

@@ -5,6 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import * as the from "./harness.mjs";
 import { DESKTOP, PHONE, SHOTS, faint, small } from "./looks.mjs";
+import { hide } from "./watch.mjs";
 
 let browser;
 before(async () => {
@@ -136,17 +137,12 @@ test("the status is asked once a second, and not while the tab is hidden", async
     const asked = () => seen.requests.filter((r) => r.url().endsWith("/api/status")).length;
     await the.pause(3_300);
     assert.ok(asked() >= 3 && asked() <= 5, `asked ${asked()} times in 3.3 s`);
-    const hide = (hidden) =>
-        page.evaluate((value) => {
-            Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
-            document.dispatchEvent(new Event("visibilitychange"));
-        }, hidden);
-    await hide(true);
+    await hide(page, true);
     await the.pause(100);
     const before = asked();
     await the.pause(2_500);
     assert.equal(asked(), before, "it asks although nobody looks");
-    await hide(false);
+    await hide(page, false);
     await the.until("it asks again", () => asked() > before, 500);
     assert.match(await page.textContent("[data-field=total]"), /[KMG]iB/);
     the.unblemished(opened);
