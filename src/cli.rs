@@ -9,6 +9,7 @@ mod serve;
 mod voices;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,7 +25,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&matches) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("evensong: {error:#}");
+            // Not `eprintln`, which panics where nothing can be said.
+            let _ = writeln!(std::io::stderr(), "evensong: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@
 
 mod census;
 mod kind;
+mod owned;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,6 +18,7 @@ use crate::limits::{LEDGER_ITEMS_SHOWN, LEDGER_SHARDS};
 
 pub use census::{Baseline, Census};
 pub use kind::Kind;
+pub use owned::Owned;
 
 /// When a client was seen leaving; empty while it is there. Clones share it.
 #[derive(Clone, Debug, Default)]

@@ -111,6 +111,7 @@ impl Server {
         };
         let listeners = config.listen.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
         let admin_listener = bind(&config.admin)?;
+        let baseline = Baseline::take(listeners.len() + 1);
         let tls = config.access.tls.clone().map(Tls::new).transpose().context("tls")?;
         let auth = Auth::new(&config.access.public).context("keys_file")?;
         let admin_auth = Auth::new(&config.access.admin).context("keys_file")?;
@@ -154,9 +155,6 @@ impl Server {
         for listener in listeners {
             public.clone().open(listener, &doors.spawner());
         }
-        // The admin listener is open already, and stands in the ledger only after it was opened.
-        let mut baseline = Baseline::take(&core.ledger);
-        baseline.counts_listener();
         let router = admin_router(config, &services, baseline, admin_auth.clone());
         let few = DoorConfig { connections: limits::ADMIN_CONNECTIONS, ..DoorConfig::default() };
         Door::new(Side::Admin, router, few, &services, admin.spawner())

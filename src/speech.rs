@@ -235,7 +235,8 @@ impl Parts {
         let stake = self.reserve(bytes, &wanted.utterance.owner, departure)?;
         let (writer, reader) = ring::pipe(limits::PAGE_BYTES, plan.ring_pages, Arc::clone(&stake));
         let bound = stake.bytes();
-        let spoken = self.start(&wanted, Output::Pipe(writer), stake);
+        let client = &wanted.utterance.departure;
+        let spoken = self.start(&wanted, client, Output::Pipe(writer), stake);
         Ok(wanted.speaking(Reader::pipe(reader), Made::Miss, bound, spoken))
     }
 
@@ -262,15 +263,22 @@ impl Parts {
             Found::Begun(writer, log, keep) => {
                 let stake = stake.expect("what begins has reserved");
                 bound += stake.bytes();
-                let spoken = self.start(&wanted, Output::Log(writer, keep), stake);
+                let nobodys = Departure::default();
+                let spoken = self.start(&wanted, &nobodys, Output::Log(writer, keep), stake);
                 (Reader::log(log, listener), Made::Miss, spoken)
             }
         };
         Ok(wanted.speaking(reader, made, bound, spoken))
     }
 
-    /// Starts the task that speaks into `output`.
-    fn start(&self, wanted: &Wanted, output: Output, stake: Arc<Stake>) -> Spoken {
+    /// Starts the task that speaks into `output` for `client`.
+    fn start(
+        &self,
+        wanted: &Wanted,
+        client: &Departure,
+        output: Output,
+        stake: Arc<Stake>,
+    ) -> Spoken {
         let spoken = Spoken::default();
         let speaker = utterance::Speaker {
             engine: Arc::clone(wanted.engine),
@@ -284,7 +292,8 @@ impl Parts {
             spoken: spoken.clone(),
         };
         let scope = self.spawner.clone();
-        self.spawner.spawn(Kind::Task, Arc::clone(&wanted.utterance.owner), async move {
+        let owner = Arc::clone(&wanted.utterance.owner);
+        self.spawner.spawn_for(client, Kind::Task, owner, async move {
             speaker.run(output, scope.stopping()).await;
             drop(stake);
         });

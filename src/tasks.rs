@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
-use crate::ledger::{Kind, Ledger};
+use crate::ledger::{Departure, Entry, Kind, Ledger};
 
 pub use child::Child;
 pub use cleanup::Cleanup;
@@ -99,8 +99,29 @@ impl Spawner {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        debug_assert!(kind.is_task(), "{} is not a kind of task", kind.name());
+        self.run(self.0.ledger.enter(kind, owner, 0), future);
+    }
+
+    /// As [`Spawner::spawn`], for `client`: a task that outlives it is seen.
+    pub fn spawn_for<F>(
+        &self,
+        client: &Departure,
+        kind: Kind,
+        owner: impl Into<Arc<str>>,
+        future: F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let entry = self.0.ledger.enter(kind, owner, 0);
+        entry.belongs_to(client);
+        self.run(entry, future);
+    }
+
+    fn run<F>(&self, entry: Entry, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        debug_assert!(entry.kind().is_task(), "{} is not a kind of task", entry.kind().name());
         let hard = self.0.hard.clone();
         self.0.tracker.spawn(async move {
             // Dropped last, after the future and all that it owned.
@@ -163,9 +184,9 @@ impl Spawner {
         &self.0.ledger
     }
 
-    /// hyper's executor: its HTTP/2 tasks are tasks of this scope.
-    pub fn executor(&self, owner: Arc<str>) -> Executor {
-        Executor { spawner: self.clone(), owner }
+    /// hyper's executor: its HTTP/2 tasks are tasks of this scope, for `client`.
+    pub fn executor(&self, owner: Arc<str>, client: Departure) -> Executor {
+        Executor { spawner: self.clone(), owner, client }
     }
 }
 
@@ -174,6 +195,7 @@ impl Spawner {
 pub struct Executor {
     spawner: Spawner,
     owner: Arc<str>,
+    client: Departure,
 }
 
 tokio::task_local! {
@@ -201,7 +223,7 @@ where
                 _ = future => {}
             }
         };
-        self.spawner.spawn(Kind::Task, Arc::clone(&self.owner), future);
+        self.spawner.spawn_for(&self.client, Kind::Task, Arc::clone(&self.owner), future);
     }
 }
 

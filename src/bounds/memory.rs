@@ -24,7 +24,6 @@ use crate::tasks::Spawner;
 
 pub use sample::Sample;
 pub use slope::Slope;
-pub use sockets::kernel_bytes;
 pub use verdict::{State, Verdict, judge};
 
 /// How to watch.
@@ -117,8 +116,9 @@ impl Watch {
         spawner.every("memory watch", self.0.config.interval, move || {
             let (this, books) = (this.clone(), books.clone());
             async move {
-                let sample = Sample::take(&books, this.now_ms()).await;
-                this.see(sample);
+                if let Some(sample) = Sample::take(&books, this.now_ms()).await {
+                    this.see(sample);
+                }
             }
         });
     }
@@ -141,6 +141,11 @@ impl Watch {
     /// What the samples say, without them.
     pub fn verdict(&self) -> Verdict {
         self.lock().verdict.clone()
+    }
+
+    /// The newest sample.
+    pub fn newest(&self) -> Option<Sample> {
+        self.lock().ring.back().copied()
     }
 
     /// Takes in a sample, says what has changed, and purges if there is reason to.

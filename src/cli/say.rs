@@ -40,7 +40,7 @@ enum Sink {
 
 /// Speaks.
 pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    super::log::to_stderr("error");
+    super::log::to_stderr("error")?;
     let text = text(matches)?;
     let speed = *matches.get_one::<f32>("speed").unwrap_or(&1.0);
     if !(0.25..=4.0).contains(&speed) {

@@ -12,7 +12,7 @@ use crate::tasks::{Signal, Signals};
 
 /// Serves; `announce` prints the addresses in use on standard output.
 pub async fn run(config: &Config, announce: bool) -> anyhow::Result<ExitCode> {
-    super::log::to_stderr("info");
+    super::log::to_stderr("info")?;
     let mut signals = Signals::listen()?;
     let server = tokio::select! {
         server = Server::start(config) => server?,

@@ -7,7 +7,7 @@ use crate::config::Config;
 
 /// Lists the voices of every engine.
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    super::log::to_stderr("error");
+    super::log::to_stderr("error")?;
     let core = super::ready_core(config).await?;
     let mut text = String::new();
     for engine in core.speech.engines() {

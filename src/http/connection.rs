@@ -27,11 +27,14 @@ use tokio::time::sleep_until;
 use tower::ServiceExt;
 
 use super::Peer;
+use super::error::{self, ApiError};
 use super::tls::Tls;
 use super::vitals::{InFlight, Overdue, Patience, Vitals};
+use crate::bounds::{Budget, Stake};
+use crate::ledger::{Kind, Ledger, Owned};
 use crate::limits;
-use crate::metrics::{Cut, Metrics};
-use crate::tasks::{self, Scope, Spawner};
+use crate::metrics::{Cut, Metrics, Refusal};
+use crate::tasks::{self, Executor, Scope, Spawner};
 use socket::Socket;
 use tracked::Tracked;
 use watch::Watch;
@@ -47,6 +50,10 @@ pub struct Service {
     pub tls: Option<Tls>,
     /// Where streams that were cut are counted.
     pub metrics: Metrics,
+    /// What requests that share a connection are reserved from, if they are.
+    pub shared: Option<Budget>,
+    /// As what a descriptor of its socket stands in the ledger.
+    pub socket: Kind,
 }
 
 /// How a connection ended.
@@ -72,12 +79,20 @@ struct Line<'a> {
     vitals: Vitals,
     watch: &'a Watch,
     spawner: &'a Spawner,
+    shared: Option<Budget>,
+    metrics: Metrics,
 }
 
 /// Serves `stream` until it ends; `spawner` is the scope that may ask it to. When this is over the
 /// kernel holds nothing for the peer, either.
-pub async fn serve(stream: TcpStream, peer: Peer, service: Service, spawner: &Spawner) -> End {
-    let watch = match Watch::new(&stream) {
+pub async fn serve(
+    stream: Owned<TcpStream>,
+    peer: Peer,
+    service: Service,
+    spawner: &Spawner,
+) -> End {
+    let (ledger, owner) = (spawner.ledger(), peer.address.to_string());
+    let watch = match Watch::new(&stream, ledger, service.socket, owner.into()) {
         Ok(watch) => watch,
         Err(error) => {
             tracing::warn!(%error, "a connection could not be watched");
@@ -85,9 +100,17 @@ pub async fn serve(stream: TcpStream, peer: Peer, service: Service, spawner: &Sp
         }
     };
     let departure = peer.departure.clone();
-    let Service { router, patience, tls, metrics } = service;
+    let Service { router, patience, tls, metrics, shared, .. } = service;
     let vitals = Vitals::new(patience.clone());
-    let line = Line { peer, router, vitals: vitals.clone(), watch: &watch, spawner };
+    let line = Line {
+        peer,
+        router,
+        vitals: vitals.clone(),
+        watch: &watch,
+        spawner,
+        shared,
+        metrics: metrics.clone(),
+    };
     let spoken = deadlines(open(stream, tls, line), &vitals, &metrics);
     // Asked while everything is still in place: below, what was served is gone already.
     let seen_leaving = async {
@@ -113,12 +136,12 @@ pub async fn serve(stream: TcpStream, peer: Peer, service: Service, spawner: &Sp
         End::PeerLeft | End::Failed | End::Cut(Cut::SlowConsumer) => Duration::ZERO,
         End::Closed | End::Cut(_) => patience.slow_reader,
     };
-    watch.hand_over(patience).await;
+    watch.hand_over(patience, &departure).await;
     end
 }
 
 /// The handshake, if there is to be one, and what follows.
-async fn open(stream: TcpStream, tls: Option<Tls>, line: Line<'_>) -> End {
+async fn open(stream: Owned<TcpStream>, tls: Option<Tls>, line: Line<'_>) -> End {
     match tls {
         None => speak(stream, line).await,
         Some(tls) => match tls.accept(stream).await {
@@ -136,7 +159,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
     line: Line<'_>,
 ) -> End {
-    let Line { peer, router, vitals, watch, spawner } = line;
+    let Line { peer, router, vitals, watch, spawner, shared, metrics } = line;
     let mut start = [0; H2_PREFACE.len()];
     let mut got = 0;
     while got < start.len() && start[..got] == H2_PREFACE[..got] {
@@ -158,15 +181,20 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         outcome(result, &vitals)
     };
     let told = vitals.clone();
+    // A connection's own bytes pay for one request at a time.
+    let ledger = spawner.ledger().clone();
+    let share = shared.filter(|_| multiplexed);
+    let share = share.map(|budget| Share { budget, ledger, metrics, owner: Arc::clone(&owner) });
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        answer(request, router.clone(), peer.clone(), told.request())
+        answer(request, router.clone(), peer.clone(), told.request(), share.clone())
     });
     if multiplexed {
         let io = TokioIo::new(Socket::http2(prefix, stream, vitals.clone()));
         // Its own scope: hyper's tasks of this connection end with it, whatever they wait for.
         let scope = Scope::new("connection", spawner.ledger().clone());
         // On the heap, so that the many HTTP/1 connections do not carry its room.
-        let mut connection = Box::pin(h2(&scope, owner).serve_connection(io, service));
+        let executor = scope.spawner().executor(owner, departure.clone());
+        let mut connection = Box::pin(h2(executor).serve_connection(io, service));
         let result = tokio::select! {
             biased;
             result = connection.as_mut() => result,
@@ -223,11 +251,7 @@ fn h1() -> hyper::server::conn::http1::Builder {
     builder
 }
 
-fn h2(
-    scope: &Scope,
-    owner: Arc<str>,
-) -> hyper::server::conn::http2::Builder<crate::tasks::Executor> {
-    let executor = scope.spawner().executor(owner);
+fn h2(executor: Executor) -> hyper::server::conn::http2::Builder<Executor> {
     let mut builder = hyper::server::conn::http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
@@ -240,12 +264,42 @@ fn h2(
     builder
 }
 
+/// What a request on a shared connection is reserved from.
+#[derive(Clone)]
+struct Share {
+    budget: Budget,
+    ledger: Ledger,
+    metrics: Metrics,
+    owner: Arc<str>,
+}
+
+impl Share {
+    /// What the head of a request and its stream cost; none where the budget has no room.
+    fn stake(&self, peer: &Peer) -> Option<Arc<Stake>> {
+        let bytes = limits::H2_REQUEST_BYTES as u64;
+        let reservation = self.budget.reserve(bytes)?;
+        let entry = self.ledger.enter(Kind::H2Request, Arc::clone(&self.owner), bytes);
+        Some(Stake::new(reservation, entry, peer.departure.clone(), self.metrics.clone()))
+    }
+}
+
 async fn answer(
     request: hyper::Request<hyper::body::Incoming>,
     router: Router,
     peer: Peer,
     mut in_flight: InFlight,
+    share: Option<Share>,
 ) -> Result<hyper::Response<Tracked>, Infallible> {
+    if let Some(share) = &share {
+        let Some(stake) = share.stake(&peer) else {
+            share.metrics.refuse(Refusal::Budget);
+            let path = request.uri().path().to_string();
+            drop(request);
+            let response = error::shaped(&path, ApiError::no_room());
+            return Ok(response.map(|body| Tracked::new(body, in_flight)));
+        };
+        in_flight.holds(stake);
+    }
     if let Some(stream) = tasks::current_stream() {
         in_flight.on_stream(stream);
     }

@@ -18,7 +18,7 @@ use super::tls::Tls;
 use super::vitals::Patience;
 use super::{Peer, Readiness, Services};
 use crate::bounds::{Budget, Stake};
-use crate::ledger::{Departure, Entry, Kind};
+use crate::ledger::{Departure, Entry, Kind, Owned};
 use crate::limits;
 use crate::metrics::{Metrics, Refusal};
 use crate::tasks::Spawner;
@@ -52,7 +52,7 @@ impl Default for DoorConfig {
 pub fn connections_that_fit(wanted: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let each = Kind::Connection.fds();
+    let each = limits::CONNECTION_FDS;
     let needed = wanted as u64 * each + limits::SPARE_FDS;
     let raised = maximum.map_or(needed, |maximum| maximum.min(needed));
     let mut files = current.unwrap_or(u64::MAX);
@@ -121,7 +121,13 @@ impl Door {
         let places = Arc::new(Semaphore::new(config.connections));
         let (patience, tls) = (config.patience, None);
         let (budget, metrics) = (services.budget.clone(), services.metrics.clone());
-        let service = connection::Service { router, patience, tls, metrics: metrics.clone() };
+        let (shared, socket) = match side {
+            Side::Public => (Some(budget.clone()), Kind::Socket),
+            Side::Admin => (None, Kind::AdminSocket),
+        };
+        let metrics_too = metrics.clone();
+        let service =
+            connection::Service { router, patience, tls, metrics: metrics_too, shared, socket };
         let readiness = services.readiness.clone();
         let nobody = Arc::new(Principal::anybody(&[]));
         Self {
@@ -212,17 +218,21 @@ impl Door {
         let client = Client { address: address.ip(), forwarded: false };
         let peer = Peer { address, client, departure, principal };
         let owner: Arc<str> = address.to_string().into();
+        let entry = self.connections.ledger().enter(self.service.socket, Arc::clone(&owner), 0);
+        let stream = Owned::new(stream, entry);
         let Some(cost) = self.cost(&peer, Arc::clone(&owner), permit, place) else {
             return self.refuse(&stream, Refusal::Budget);
         };
         let (service, metrics) = (self.service.clone(), self.metrics.clone());
         let connections = self.connections.clone();
         let kind = if self.side == Side::Public { Kind::Task } else { Kind::AdminTask };
-        self.connections.spawn(kind, owner, async move {
+        let departure = peer.departure.clone();
+        self.connections.spawn_for(&departure, kind, owner, async move {
             let end = connection::serve(stream, peer, service, &connections).await;
             if let End::Cut(cut) = end {
                 metrics.cut(cut);
-                tracing::info!(%address, ?cut, "connection cut");
+                // Strangers can cause as many as they like; they are counted, and named in debug.
+                tracing::debug!(%address, ?cut, "connection cut");
             }
             drop(cost);
         });

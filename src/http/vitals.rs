@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bounds::Stake;
 use crate::limits;
 use crate::metrics::Cut;
 use progress::Progress;
@@ -177,7 +178,7 @@ impl Vitals {
         let mut state = self.lock();
         state.in_flight += 1;
         state.phase = Phase::Busy;
-        InFlight { vitals: self.clone(), stream: None }
+        InFlight { vitals: self.clone(), stream: None, _stake: None }
     }
 
     /// Whether a request is being answered.
@@ -278,9 +279,16 @@ impl State {
 pub struct InFlight {
     vitals: Vitals,
     stream: Option<u64>,
+    /// What was reserved for it, until it is over.
+    _stake: Option<Arc<Stake>>,
 }
 
 impl InFlight {
+    /// Keeps what was reserved for the request until its last byte is gone.
+    pub fn holds(&mut self, stake: Arc<Stake>) {
+        self._stake = Some(stake);
+    }
+
     /// Its answer goes out on a stream of its own, which `ended` ends: from now on the stream's reader
     /// must take what waits, whatever the rest of the connection does.
     pub fn on_stream(&mut self, ended: CancellationToken) {

@@ -45,15 +45,11 @@ pub struct Expected {
 }
 
 impl Baseline {
-    /// Taken once, when everything that stands is up.
-    pub fn take(ledger: &Ledger) -> Self {
-        Self { fds: count("/proc/self/fd").saturating_sub(ledger.fds()) }
-    }
-
-    /// One descriptor that was open when the baseline was taken belongs to a listener that enters
-    /// the ledger later.
-    pub fn counts_listener(&mut self) {
-        self.fds = self.fds.saturating_sub(Kind::Listener.fds());
+    /// Taken once, before anything is started and anybody let in: from then on whatever is opened has a
+    /// line in the ledger. `listeners` are open by then, and enter it later.
+    pub fn take(listeners: usize) -> Self {
+        let listeners = listeners as u64 * Kind::Listener.fds();
+        Self { fds: count("/proc/self/fd").unwrap_or(0).saturating_sub(listeners) }
     }
 }
 
@@ -84,16 +80,19 @@ impl Census {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = cores.max(tikv_jemalloc_ctl::max_background_threads::read().unwrap_or(0));
         let threads_most = 1 + runtime.num_workers() + BLOCKING_THREADS + cores;
+        // Both before and behind the look: what comes or goes meanwhile is no difference.
+        let before = (baseline.fds + ledger.fds(), ledger.tasks());
+        let (fds, tasks) = (count("/proc/self/fd"), runtime.num_alive_tasks() as u64);
+        let after = (baseline.fds + ledger.fds(), ledger.tasks());
+        let nearest = |there: u64, a: u64, b: u64| there.clamp(a.min(b), a.max(b));
+        // What cannot be counted, for want of a descriptor to do it by, says nothing.
+        let fds = fds.unwrap_or(after.0);
         Self {
-            process: Process {
-                fds: count("/proc/self/fd"),
-                threads: count("/proc/self/task"),
-                tasks: runtime.num_alive_tasks() as u64,
-            },
+            process: Process { fds, threads: count("/proc/self/task").unwrap_or(0), tasks },
             expected: Expected {
-                fds: baseline.fds + ledger.fds(),
+                fds: nearest(fds, before.0, after.0),
                 threads_most: threads_most as u64,
-                tasks: ledger.tasks(),
+                tasks: nearest(tasks, before.1, after.1),
             },
         }
     }
@@ -112,10 +111,10 @@ impl Census {
     }
 }
 
-/// Entries of a folder of `/proc`, without the one by which it is read; 0 where there is none.
-fn count(folder: &str) -> u64 {
-    let entries = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
-    if folder.ends_with("fd") { entries.saturating_sub(1) } else { entries }
+/// Entries of a folder of `/proc`, without the one by which it is read; none where it cannot be.
+fn count(folder: &str) -> Option<u64> {
+    let entries = std::fs::read_dir(folder).ok()?.count() as u64;
+    Some(if folder.ends_with("fd") { entries.saturating_sub(1) } else { entries })
 }
 
 #[cfg(test)]

@@ -31,8 +31,12 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A client's connection: the socket, and the watcher's dup of it.
-    Connection = "connection", standing: false, fds: 2;
+    /// A client's connection.
+    Connection = "connection", standing: false, fds: 0;
+    /// A descriptor of a client's socket: the one that is served, and the watcher's.
+    Socket = "socket", standing: false, fds: 1;
+    /// A request on a connection of HTTP/2, with its head, until the last byte of its answer.
+    H2Request = "http2_request", standing: false, fds: 0;
     /// A request body for which more than the connection's own bytes were reserved.
     Body = "body", standing: false, fds: 0;
     /// A speech stream, from its admission to its last freed byte.
@@ -52,7 +56,9 @@ kinds! {
     /// A listening socket.
     Listener = "listener", standing: true, fds: 1;
     /// A connection to the admin listener.
-    AdminConnection = "admin_connection", standing: true, fds: 2;
+    AdminConnection = "admin_connection", standing: true, fds: 0;
+    /// A descriptor of one.
+    AdminSocket = "admin_socket", standing: true, fds: 1;
     /// A task that serves the admin listener's connections.
     AdminTask = "admin_task", standing: true, fds: 0;
     /// A phrase that is kept: bytes of the cache, which are its own and not a client's.
@@ -61,8 +67,10 @@ kinds! {
     Ticket = "ticket", standing: true, fds: 0;
     /// A generation of an upstream's client: the one in use, and those on which something is in flight.
     UpstreamClient = "upstream_client", standing: true, fds: 0;
-    /// A worker process: its two pipes, and the handle by which its end is awaited.
-    Worker = "worker", standing: true, fds: 3;
+    /// A worker process, by the handle by which its end is awaited.
+    Worker = "worker", standing: true, fds: 1;
+    /// A pipe to or from a worker.
+    Pipe = "pipe", standing: true, fds: 1;
 }
 
 impl Kind {

@@ -181,9 +181,15 @@ fn limit_self() {
     let cap = hard.map_or(limits::WORKER_DATA_BYTES, |hard| hard.min(limits::WORKER_DATA_BYTES));
     let limit = Rlimit { current: Some(cap), maximum: hard };
     if let Err(error) = setrlimit(Resource::Data, limit) {
-        eprintln!("evensong engine: the memory cap could not be set: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "evensong engine: the memory cap could not be set: {error}"
+        );
     }
     if let Err(error) = rustix::process::nice(limits::WORKER_NICE) {
-        eprintln!("evensong engine: the priority could not be lowered: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "evensong engine: the priority could not be lowered: {error}"
+        );
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::process::{ChildStdin, ChildStdout, Command};
 
-use crate::ledger::{Entry, Kind, Ledger};
+use crate::ledger::{Entry, Kind, Ledger, Owned};
 
 /// A running child with both pipes; dropping it kills the process.
 pub struct Child {
     /// Its standard input; `None` once it was taken or closed.
-    pub stdin: Option<ChildStdin>,
+    pub stdin: Option<Owned<ChildStdin>>,
     /// Its standard output; `None` once it was taken.
-    pub stdout: Option<ChildStdout>,
+    pub stdout: Option<Owned<ChildStdout>>,
     process: tokio::process::Child,
     _entry: Entry,
 }
@@ -31,7 +31,11 @@ impl Child {
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
-        let entry = ledger.enter(kind, owner, 0);
+        let owner = owner.into();
+        let entry = ledger.enter(kind, Arc::clone(&owner), 0);
+        let pipe = || ledger.enter(Kind::Pipe, Arc::clone(&owner), 0);
+        let stdin = stdin.map(|stdin| Owned::new(stdin, pipe()));
+        let stdout = stdout.map(|stdout| Owned::new(stdout, pipe()));
         Ok(Self { stdin, stdout, process, _entry: entry })
     }
 

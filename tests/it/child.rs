@@ -24,8 +24,8 @@ impl ChildServer {
         let log = tempfile::NamedTempFile::new().expect("a file");
         let stderr = log.reopen().expect("a second handle");
         let mut child = Command::new(env!("CARGO_BIN_EXE_evensong"))
-            .args(["--announce", "--speech-engine", "tone"])
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--announce", "--speech-engine", "tone", "--admin", "127.0.0.1:0"])
+            .args(if args.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(args)
             .env_clear()
             .envs(env.iter().copied())

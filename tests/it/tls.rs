@@ -71,7 +71,7 @@ async fn both_protocols_are_spoken_and_nothing_is_left_behind() {
     let body = answer.into_body().collect().await.expect("a body").to_bytes();
     assert!(body.starts_with(b"{\"status\":\"ok\"}"));
     let ledger = server.ledger().await;
-    assert_eq!(ledger["budget"]["reserved"], (40 + 48) * 1024, "with TLS' own part");
+    assert_eq!(ledger["budget"]["reserved"], (48 + 48) * 1024, "with TLS' own part");
     drop(sender);
     let _ = task.await;
 

@@ -69,7 +69,9 @@ pub fn write_profile(file: &Path) -> io::Result<()> {
     // SAFETY: `prof.dump` takes a pointer to a name that ends with a NUL, and reads it before it returns.
     #[allow(unsafe_code)]
     let written = unsafe { raw::write(b"prof.dump\0", name.as_ptr()) };
-    written.map_err(|error| io::Error::other(error.to_string()))
+    written.map_err(|_| {
+        io::Error::other("the allocator could not write it: is there room on the disk?")
+    })
 }
 
 #[cfg(all(test, not(evensong_loom)))]

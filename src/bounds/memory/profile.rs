@@ -2,6 +2,7 @@
 //! more than [`PROFILES_KEPT`] are kept: the oldest makes room, and nothing else in the folder is touched.
 
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use super::allocator;
 use crate::limits::PROFILES_KEPT;
 use crate::tasks::Spawner;
 
-/// Names begin and end so; between them stand process and number.
+/// Names begin and end so; between them stand time, process and number.
 const PREFIX: &str = "evensong.";
 const SUFFIX: &str = ".heap";
 
@@ -80,13 +81,22 @@ impl Profiles {
         }
         let Ok(_one) = writing.try_lock() else { return Err(ProfileError::Busy) };
         let number = written.fetch_add(1, Relaxed) + 1;
-        let name = format!("{PREFIX}{}.{number:04}{SUFFIX}", std::process::id());
+        // The time, since in a container every process has the same id.
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let name = format!("{PREFIX}{now}.{}.{number:04}{SUFFIX}", std::process::id());
         let write = || {
-            std::fs::create_dir_all(folder)?;
-            make_room(folder, PROFILES_KEPT - 1)?;
+            let mut make = std::fs::DirBuilder::new();
+            make.recursive(true).mode(0o700).create(folder)?;
+            // Under a name that nobody can foresee, readable by us alone; it goes if this fails.
+            let fresh = tempfile::Builder::new().prefix(".heap-").tempfile_in(folder)?;
+            allocator::write_profile(fresh.path())?;
+            let bytes = fresh.as_file().metadata()?.len();
+            if bytes == 0 {
+                return Err(io::Error::other("nothing could be written: is there room?"));
+            }
             let file = folder.join(name);
-            allocator::write_profile(&file)?;
-            let bytes = std::fs::metadata(&file)?.len();
+            fresh.persist_noclobber(&file).map_err(|kept| kept.error)?;
+            make_room(folder, PROFILES_KEPT)?;
             Ok(Profile { file, bytes })
         };
         write().map_err(|source| ProfileError::Io { folder: folder.into(), source })

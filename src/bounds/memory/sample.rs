@@ -39,14 +39,16 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Looks at everything, `at_ms` after the watch began.
-    pub async fn take(books: &Books, at_ms: u64) -> Self {
+    /// Looks at everything, `at_ms` after the watch began. None where the system does not say, which it
+    /// cannot while there is no descriptor left to ask by: zeros would be read as a fall.
+    pub async fn take(books: &Books, at_ms: u64) -> Option<Self> {
+        let rss = Some(process::resident_bytes()).filter(|rss| *rss > 0)?;
         let ledger = &books.ledger;
         let budget = books.budget.state();
         let standing = Kind::ALL.iter().filter(|kind| kind.is_standing());
-        Self {
+        Some(Self {
             at_ms,
-            rss: process::resident_bytes(),
+            rss,
             workers: process::children_resident_bytes(),
             heap: allocator::heap().unwrap_or_default(),
             reserved: budget.reserved,
@@ -56,7 +58,7 @@ impl Sample {
             census: Census::take(ledger, books.baseline).await,
             live: std::array::from_fn(|kind| ledger.live(Kind::ALL[kind])),
             lingering: ledger.lingering(LINGER_MOST),
-        }
+        })
     }
 
     /// Everything that an account explains.

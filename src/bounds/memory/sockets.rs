@@ -12,12 +12,14 @@ const STEP: usize = 256;
 /// sent or was not acknowledged, and what it keeps beside. 0 where the system does not say.
 pub async fn kernel_bytes() -> u64 {
     let Ok(folder) = std::fs::read_dir("/proc/self/fd") else { return 0 };
+    // All names first: the folder's own descriptor must not be open while others run, and count.
+    let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<RawFd>().ok();
+    let descriptors: Vec<_> = folder.flatten().filter_map(name).collect();
     let (mut seen, mut bytes) = (HashSet::new(), 0);
-    for (n, entry) in folder.flatten().enumerate() {
-        let fd = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+    for (n, fd) in descriptors.into_iter().enumerate() {
         // A socket's inode is its name; the link leads nowhere else.
-        let inode = std::fs::metadata(entry.path()).map(|data| data.ino());
-        if let (Some(fd), Ok(inode)) = (fd, inode)
+        let inode = std::fs::metadata(format!("/proc/self/fd/{fd}")).map(|data| data.ino());
+        if let Ok(inode) = inode
             && let Some(held) = held(fd)
             && seen.insert(inode)
         {

@@ -41,7 +41,7 @@ async fn after_warming_up_it_adds_nothing() {
     let mut round = async || {
         for _ in 0..100 {
             at_ms += 10_000;
-            watch.see(Sample::take(&books, at_ms).await);
+            watch.see(Sample::take(&books, at_ms).await.expect("proc"));
         }
         watch.lock().ring.capacity()
     };

@@ -174,13 +174,13 @@ fn growth(samples: &[Sample], verdict: &mut Verdict) {
 
 /// Things that become more and more while connections do not: they have owners, but nobody ends them.
 fn multiplication(samples: &[Sample], verdict: &mut Verdict) {
-    if multiplied(samples, Kind::Connection).is_some() {
+    if multiplied(samples, Kind::Connection, 1).is_some() {
         return;
     }
     // What is kept until it is used or old is bounded by a cap of its own.
     let kinds = Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Phrase | Kind::Ticket));
     for kind in kinds {
-        if let Some((before, now)) = multiplied(samples, *kind) {
+        if let Some((before, now)) = multiplied(samples, *kind, MULTIPLIED_LEAST) {
             let name = kind.name();
             let finding = format!("{name}: from {before} to {now}, with no more connections");
             verdict.find(State::Growing, finding);
@@ -188,13 +188,13 @@ fn multiplication(samples: &[Sample], verdict: &mut Verdict) {
     }
 }
 
-/// The most in the first third and the least in the last one, if that is worth a word.
-fn multiplied(samples: &[Sample], kind: Kind) -> Option<(u64, u64)> {
+/// The most in the first third and the least in the last one, if that is more by `least`.
+fn multiplied(samples: &[Sample], kind: Kind, least: u64) -> Option<(u64, u64)> {
     let third = samples.len() / 3;
     let lives = |part: &[Sample]| part.iter().map(|sample| sample.live(kind)).collect::<Vec<_>>();
     let before = lives(&samples[..third]).into_iter().max()?;
     let now = lives(&samples[samples.len() - third..]).into_iter().min()?;
-    (third >= LEAK_SAMPLES && now >= before + MULTIPLIED_LEAST).then_some((before, now))
+    (third >= LEAK_SAMPLES && now >= before + least).then_some((before, now))
 }
 
 fn grown_kinds(samples: &[Sample], verdict: &mut Verdict) {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 
-use crate::bounds::memory::{State as Memory, allocator, kernel_bytes, process};
+use crate::bounds::memory::{State as Memory, allocator, process};
 use crate::http::Services;
 use crate::ledger::{Baseline, Census};
 use crate::metrics::{
@@ -21,9 +21,9 @@ pub async fn metrics(
 ) -> Response {
     let metrics = &services.metrics;
     ledger(&services, metrics);
-    memory(&services, metrics).await;
-    process_and_runtime(metrics);
+    memory(&services, metrics);
     let census = Census::take(&services.ledger, baseline).await;
+    process_and_runtime(metrics, census.process.fds);
     let (process, expected) = (census.process, census.expected);
     for (of, there, known) in
         [("tasks", process.tasks, expected.tasks), ("fds", process.fds, expected.fds)]
@@ -54,7 +54,7 @@ fn ledger(services: &Services, metrics: &Metrics) {
     set(&metrics.limit_keys, services.limits.remembered() as u64);
 }
 
-async fn memory(services: &Services, metrics: &Metrics) {
+fn memory(services: &Services, metrics: &Metrics) {
     let heap = allocator::heap().unwrap_or_default();
     for (kind, bytes) in [
         ("rss", process::resident_bytes()),
@@ -63,7 +63,8 @@ async fn memory(services: &Services, metrics: &Metrics) {
         ("resident", heap.resident),
         ("retained", heap.retained),
         ("workers", process::children_resident_bytes()),
-        ("kernel_sockets", kernel_bytes().await),
+        // Looking at thousands of sockets costs too much for each scrape.
+        ("kernel_sockets", services.watch.newest().map_or(0, |sample| sample.kernel)),
     ] {
         set(&metrics.memory_bytes.get_or_create(&MemoryLabel { kind }), bytes);
     }
@@ -79,12 +80,12 @@ async fn memory(services: &Services, metrics: &Metrics) {
     }
 }
 
-fn process_and_runtime(metrics: &Metrics) {
+fn process_and_runtime(metrics: &Metrics, open_fds: u64) {
     let process = process::Process::read();
     set_seconds(&metrics.process_cpu, process.cpu_seconds);
     set(&metrics.process_resident, process.resident_bytes);
     set(&metrics.process_virtual, process.virtual_bytes);
-    set(&metrics.process_open_fds, process.open_fds);
+    set(&metrics.process_open_fds, open_fds);
     set(&metrics.process_max_fds, process.max_fds);
     set(&metrics.process_threads, process.threads);
     metrics.process_start.set(process.start_seconds);

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,30 +13,43 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::ledger::{Departure, Kind, Ledger, Owned};
+
 /// Longest pause between two looks at what is not taken yet.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
 
 /// A second handle to a socket, only for watching.
-pub struct Watch(TcpStream);
+pub struct Watch(Owned<TcpStream>);
 
 impl Watch {
-    /// Watches `stream`.
-    pub fn new(stream: &TcpStream) -> io::Result<Self> {
+    /// Watches `stream`; the second handle stands in `ledger` as `kind`.
+    pub fn new(
+        stream: &TcpStream,
+        ledger: &Ledger,
+        kind: Kind,
+        owner: Arc<str>,
+    ) -> io::Result<Self> {
         let dup = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
-        Ok(Self(TcpStream::from_std(dup)?))
+        let entry = ledger.enter(kind, owner, 0);
+        Ok(Self(Owned::new(TcpStream::from_std(dup)?, entry)))
     }
 
     /// Ends our side behind what was sent, and waits until the peer took all of it or `patience` is over.
     /// Then the kernel drops the rest: it would keep it for as long as `TCP_USER_TIMEOUT`, outside of
-    /// every account, for a client that nobody serves any more.
-    pub async fn hand_over(&self, patience: Duration) {
+    /// every account, for a client that nobody serves any more. A peer that leaves meanwhile takes nothing
+    /// more, which is noted in `departure`.
+    pub async fn hand_over(&self, patience: Duration, departure: &Departure) {
         let until = Instant::now() + patience;
-        let _ = SockRef::from(&self.0).shutdown(std::net::Shutdown::Write);
+        let _ = SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write);
         let mut pause = Duration::from_millis(1);
         // The kernel does not say when; most is taken within the first look.
         while self.unsent() > 0 {
-            if Instant::now() >= until {
-                if let Err(error) = SockRef::from(&self.0).set_linger(Some(Duration::ZERO)) {
+            let left = self.has_left();
+            if left {
+                departure.note();
+            }
+            if left || Instant::now() >= until {
+                if let Err(error) = SockRef::from(&*self.0).set_linger(Some(Duration::ZERO)) {
                     tracing::debug!(%error, "linger was refused");
                 }
                 return;
@@ -45,13 +59,13 @@ impl Watch {
         }
     }
 
-    /// Bytes that the peer has not acknowledged; none of a socket that is over.
+    /// Bytes that the peer has not acknowledged.
     #[allow(unsafe_code)]
     fn unsent(&self) -> u64 {
         // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket, tcp(7)) writes one c_int.
         let asked = unsafe {
             rustix::ioctl::ioctl(
-                &self.0,
+                &*self.0,
                 rustix::ioctl::Getter::<{ libc::TIOCOUTQ as rustix::ioctl::Opcode }, i32>::new(),
             )
         };
@@ -65,7 +79,7 @@ impl Watch {
         let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         #[cfg(not(target_os = "linux"))]
         let gone = PollFlags::HUP | PollFlags::ERR;
-        let mut asked = [PollFd::new(&self.0, gone)];
+        let mut asked = [PollFd::new(&*self.0, gone)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(gone)
     }

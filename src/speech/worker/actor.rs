@@ -15,7 +15,7 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use super::queue::Waiting;
 use super::wire::{FromWorker, JobMessage, ToWorker};
 use super::{Shared, WorkerConfig};
-use crate::ledger::Kind;
+use crate::ledger::{Kind, Owned};
 use crate::limits;
 use crate::speech::{Job, Said};
 use crate::tasks::{Child, Spawner};
@@ -30,8 +30,8 @@ pub struct Actor {
 /// A process that has said hello.
 struct Process {
     child: Child,
-    commands: FramedWrite<ChildStdin, LengthDelimitedCodec>,
-    frames: FramedRead<ChildStdout, LengthDelimitedCodec>,
+    commands: FramedWrite<Owned<ChildStdin>, LengthDelimitedCodec>,
+    frames: FramedRead<Owned<ChildStdout>, LengthDelimitedCodec>,
     started: Instant,
     epoch: u32,
 }
