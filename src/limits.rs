@@ -59,7 +59,7 @@ pub const SMALL_BODY_BYTES: usize = 8 * KIB;
 /// Open client connections; the kernel's file table and the budget are the harder walls.
 pub const CONNECTIONS: usize = 4096;
 /// Open connections on the admin listener: scrapers and a few people.
-pub const ADMIN_CONNECTIONS: usize = 16;
+pub const ADMIN_CONNECTIONS: usize = 12;
 /// Connections the kernel may queue before we accept them (tokio's own default is 128).
 pub const LISTEN_BACKLOG: u32 = 4096;
 /// `SO_SNDBUF` of client sockets; the kernel doubles it.
@@ -124,7 +124,7 @@ pub const TLS_BYTES: usize = 48 * KIB;
 /// Plain text that TLS may keep back for a peer that does not read (rustls' default is 64 KiB).
 pub const TLS_BUFFER_BYTES: usize = 16 * KIB;
 /// File descriptors that are no client's: workers and their restarts, listeners, the operator, logs.
-pub const SPARE_FDS: u64 = 64;
+pub const SPARE_FDS: u64 = 48;
 /// A door is taken for full for so long after it last had to turn somebody away.
 pub const DOOR_FULL_FOR: Duration = Duration::from_secs(1);
 

@@ -145,7 +145,9 @@ async def refused(server: Server) -> None:
 async def clock_that_jumps(folder: Path) -> None:
     """A day ahead, then a day behind, while one listens, one idles, and one never ends his head."""
     clock = Clock(folder)
-    async with serve(environment=clock.environment) as server:
+    # Only in debug is a connection that was cut a line of the log.
+    talkative = clock.environment | {"EVENSONG_LOG": "info,evensong::http::listen=debug"}
+    async with serve(environment=talkative) as server:
         idle, slow = [await Connection.open(server.address) for _ in range(2)]
         assert (await idle.ask(client.get_request("/healthz"))).status == 200
         listening = asyncio.create_task(listen(server, 3 * HEAD_SECONDS))
