@@ -40,7 +40,7 @@ async function freedWithin(milliseconds) {
     for (;;) {
         const { kinds } = await ledger();
         const alive = kinds.filter((kind) => kind.live && !kind.standing);
-        if (alive.every(({ kind }) => kind === 'connection' || kind === 'task')) return;
+        if (alive.every(({ kind }) => ['connection', 'socket', 'task'].includes(kind))) return;
         assert(performance.now() < deadline, `still alive: ${JSON.stringify(alive)}`);
         await sleep(10);
     }
