@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SOON: usize = 3;
 
 async fn server() -> ChildServer {
-    let server = ChildServer::start(&["--memory-interval-seconds", "0.3"], &[]).await;
+    let server = ChildServer::start(&["--memory-interval-seconds", "0.8"], &[]).await;
     // A process that has just started warms up.
     server.memory(PATIENCE, |report| report["state"] == "flat" && samples(report) >= 6).await;
     server
