@@ -20,7 +20,7 @@ use super::{Peer, Readiness, Services};
 use crate::bounds::{Budget, Stake};
 use crate::ledger::{Departure, Entry, Kind, Owned};
 use crate::limits;
-use crate::metrics::{Metrics, Refusal};
+use crate::metrics::Refusal;
 use crate::tasks::Spawner;
 
 /// What comes in by a listener.
@@ -82,7 +82,6 @@ pub struct Door {
     service: connection::Service,
     limits: Option<Limits>,
     budget: Budget,
-    metrics: Metrics,
     readiness: Readiness,
     places: Arc<Semaphore>,
     nobody: Arc<Principal>,
@@ -125,22 +124,10 @@ impl Door {
             Side::Public => (Some(budget.clone()), Kind::Socket),
             Side::Admin => (None, Kind::AdminSocket),
         };
-        let metrics_too = metrics.clone();
-        let service =
-            connection::Service { router, patience, tls, metrics: metrics_too, shared, socket };
+        let service = connection::Service { router, patience, tls, metrics, shared, socket };
         let readiness = services.readiness.clone();
         let nobody = Arc::new(Principal::anybody(&[]));
-        Self {
-            side,
-            service,
-            limits: None,
-            budget,
-            metrics,
-            readiness,
-            places,
-            nobody,
-            connections,
-        }
+        Self { side, service, limits: None, budget, readiness, places, nobody, connections }
     }
 
     /// Begins each connection with a handshake.
@@ -193,7 +180,7 @@ impl Door {
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
         if self.side == Side::Public {
-            self.metrics.connections.inc();
+            self.service.metrics.connections.inc();
         }
         let place = match self.limits.as_ref().map(|limits| limits.connect(address.ip())) {
             None => None,
@@ -223,7 +210,7 @@ impl Door {
         let Some(cost) = self.cost(&peer, Arc::clone(&owner), permit, place) else {
             return self.refuse(&stream, Refusal::Budget);
         };
-        let (service, metrics) = (self.service.clone(), self.metrics.clone());
+        let (service, metrics) = (self.service.clone(), self.service.metrics.clone());
         let connections = self.connections.clone();
         let kind = if self.side == Side::Public { Kind::Task } else { Kind::AdminTask };
         let departure = peer.departure.clone();
@@ -256,13 +243,14 @@ impl Door {
         let bytes = (limits::CONNECTION_BYTES + tls) as u64;
         let reservation = self.budget.reserve(bytes)?;
         let entry = ledger.enter(Kind::Connection, owner, bytes);
-        let stake = Stake::new(reservation, entry, peer.departure.clone(), self.metrics.clone());
+        let stake =
+            Stake::new(reservation, entry, peer.departure.clone(), self.service.metrics.clone());
         let (_stake, _entry) = (Some(stake), None);
         Some(Cost { _permit: permit, _place: place, _stake, _entry })
     }
 
     fn refuse(&self, stream: &TcpStream, reason: Refusal) {
-        self.metrics.refuse(reason);
+        self.service.metrics.refuse(reason);
         self.answer(stream, Some(NO_ROOM));
     }
 

@@ -2,10 +2,18 @@
 //! them, descriptors and threads as the kernel does. Invariant: whatever lives without being entered in
 //! the ledger makes the two differ.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 
 use super::{Kind, Ledger};
 use crate::limits::BLOCKING_THREADS;
+
+/// The allocator has a thread for each core. Counted once: to ask is to read the files of the cgroup.
+static ALLOCATOR_THREADS: LazyLock<usize> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.max(tikv_jemalloc_ctl::max_background_threads::read().unwrap_or(0))
+});
 
 /// What was there before the server served, and is not in the ledger.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,10 +84,8 @@ impl Census {
 
     fn look(ledger: &Ledger, baseline: Baseline) -> Self {
         let runtime = tokio::runtime::Handle::current().metrics();
-        // One each for the main thread and for what the allocator has a thread for on each core.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let cores = cores.max(tikv_jemalloc_ctl::max_background_threads::read().unwrap_or(0));
-        let threads_most = 1 + runtime.num_workers() + BLOCKING_THREADS + cores;
+        // One for the main thread.
+        let threads_most = 1 + runtime.num_workers() + BLOCKING_THREADS + *ALLOCATOR_THREADS;
         // Both before and behind the look: what comes or goes meanwhile is no difference.
         let before = (baseline.fds + ledger.fds(), ledger.tasks());
         let (fds, tasks) = (count("/proc/self/fd"), runtime.num_alive_tasks() as u64);

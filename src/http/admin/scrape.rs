@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 
-use crate::bounds::memory::{State as Memory, allocator, process};
+use crate::bounds::memory::process::{Process, children_resident_bytes};
+use crate::bounds::memory::{State as Memory, allocator};
 use crate::http::Services;
 use crate::ledger::{Baseline, Census};
 use crate::metrics::{
@@ -21,9 +22,10 @@ pub async fn metrics(
 ) -> Response {
     let metrics = &services.metrics;
     ledger(&services, metrics);
-    memory(&services, metrics);
+    let process = Process::read();
+    memory(&services, metrics, process.resident_bytes);
     let census = Census::take(&services.ledger, baseline).await;
-    process_and_runtime(metrics, census.process.fds);
+    process_and_runtime(metrics, &process, census.process.fds);
     let (process, expected) = (census.process, census.expected);
     for (of, there, known) in
         [("tasks", process.tasks, expected.tasks), ("fds", process.fds, expected.fds)]
@@ -54,15 +56,15 @@ fn ledger(services: &Services, metrics: &Metrics) {
     set(&metrics.limit_keys, services.limits.remembered() as u64);
 }
 
-fn memory(services: &Services, metrics: &Metrics) {
+fn memory(services: &Services, metrics: &Metrics, rss: u64) {
     let heap = allocator::heap().unwrap_or_default();
     for (kind, bytes) in [
-        ("rss", process::resident_bytes()),
+        ("rss", rss),
         ("allocated", heap.allocated),
         ("active", heap.active),
         ("resident", heap.resident),
         ("retained", heap.retained),
-        ("workers", process::children_resident_bytes()),
+        ("workers", children_resident_bytes()),
         // Looking at thousands of sockets costs too much for each scrape.
         ("kernel_sockets", services.watch.newest().map_or(0, |sample| sample.kernel)),
     ] {
@@ -80,8 +82,7 @@ fn memory(services: &Services, metrics: &Metrics) {
     }
 }
 
-fn process_and_runtime(metrics: &Metrics, open_fds: u64) {
-    let process = process::Process::read();
+fn process_and_runtime(metrics: &Metrics, process: &Process, open_fds: u64) {
     set_seconds(&metrics.process_cpu, process.cpu_seconds);
     set(&metrics.process_resident, process.resident_bytes);
     set(&metrics.process_virtual, process.virtual_bytes);
