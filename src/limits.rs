@@ -255,6 +255,31 @@ pub const PHRASE_BUDGET_PART: u64 = 8;
 pub const DRAINING_MOST: usize = 8;
 /// Pause before a client that could not be built is tried again; the old one stays until then.
 pub const REBUILD_PAUSE: Duration = Duration::from_secs(5);
+/// `SO_RCVBUF` of upstream sockets, doubled by the kernel: what an upstream may send that nobody reads yet.
+pub const UPSTREAM_RECEIVE_BUFFER_BYTES: u32 = 64 * KIB as u32;
+/// hyper's read buffer of an upstream's connection (`http1_max_buf_size`). As much may wait behind it for
+/// the stream that reads it, and as much be on its way to the client.
+pub const UPSTREAM_BUFFER_BYTES: usize = 64 * KIB;
+/// Connections of one upstream that are kept for the next request.
+pub const UPSTREAM_IDLE_MOST: usize = 8;
+/// How long they are.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(20);
+/// Names of one upstream that are looked up at once: each blocks a thread.
+pub const LOOKUPS_AT_ONCE: usize = 4;
+/// Where a name has several addresses, each but the last is given this long.
+pub const ADDRESS_PATIENCE: Duration = Duration::from_millis(500);
+/// Failures in a row after which an upstream is left alone,
+pub const BREAKER_FAILURES: u32 = 5;
+/// for this long at first, and at most.
+pub const BREAKER_OPEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// The longest `Retry-After` of an upstream that is believed and passed on.
+pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(60);
+/// Of an upstream's error, so much is read,
+pub const UPSTREAM_ERROR_BYTES: usize = 64 * KIB;
+/// and so much of what it says is passed on.
+pub const UPSTREAM_ERROR_CHARS: usize = 300;
+/// The longest answer of a short exchange.
+pub const UPSTREAM_JSON_BYTES: usize = MIB;
 
 // ---- Leaving ------------------------------------------------------------------------------------
 

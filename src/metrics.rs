@@ -136,6 +136,26 @@ metrics! {
     worker_starts: Counter = "evensong" "worker_starts";
     /// Worker processes that died or were killed inside a job.
     worker_crashes: Counter = "evensong" "worker_crashes";
+    /// Requests to upstreams, by what came of them.
+    upstream_requests: Family<UpstreamRequestLabel, Counter> = "evensong" "upstream_requests";
+    /// Requests to upstreams that were made again.
+    upstream_retries: Family<UpstreamLabel, Counter> = "evensong" "upstream_retries";
+    /// From a request to an upstream to the head of its answer, retries included.
+    upstream_answer: QuickBy<UpstreamLabel> = "evensong" "upstream_answer" Seconds;
+    /// The number of the generation of an upstream's client that is in use.
+    upstream_generation: Family<UpstreamLabel, Gauge> = "evensong" "upstream_generation";
+    /// How old that generation is.
+    upstream_age: Family<UpstreamLabel, Gauge<f64, AtomicU64>> = "evensong" "upstream_age" Seconds;
+    /// Replaced generations of an upstream's client on which something is still in flight.
+    upstream_draining: Family<UpstreamLabel, Gauge> = "evensong" "upstream_draining";
+    /// Requests to an upstream that are in flight.
+    upstream_in_flight: Family<UpstreamLabel, Gauge> = "evensong" "upstream_in_flight";
+    /// Requests to an upstream that were cut since the grace of their generation was over.
+    upstream_cut: Family<UpstreamLabel, Counter> = "evensong" "upstream_cut";
+    /// Whether an upstream is left alone, since it failed again and again.
+    upstream_open: Family<UpstreamLabel, Gauge> = "evensong" "upstream_breaker_open";
+    /// Requests that another engine spoke than the one that was to.
+    speech_fallbacks: Family<FallbackLabel, Counter> = "evensong" "speech_fallbacks";
     /// Addresses and keys that the limiter remembers.
     limit_keys: Gauge = "evensong" "limit_keys";
     /// The budget for clients: all of it, what is promised, and what lies in memory.

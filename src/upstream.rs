@@ -1,6 +1,27 @@
-//! Clients of what lives elsewhere. Invariant: nothing that is held for an upstream outlives its generation
-//! or the request that it is held for.
+//! What lives elsewhere: asked within deadlines, answered within bounds. Invariants: nothing that is held for an
+//! upstream outlives its generation or the request that it is held for; what was not wholly received is
+//! never taken for whole; a key is sent to its upstream and written down nowhere.
+//!
+//! Streams go through hyper-util's client ([`Upstream::open`]), whose buffers can be bounded; short JSON through
+//! reqwest ([`Exchange`]).
 
+pub mod address;
 pub mod aged;
+mod body;
 pub mod breaker;
+pub mod dial;
+mod error;
+mod exchange;
+mod policy;
 pub mod retry;
+mod roll;
+mod secret;
+mod stream;
+mod tls;
+
+pub use body::Body;
+pub use error::{Fault, UpstreamError};
+pub use exchange::Exchange;
+pub use roll::{Roll, Rolled, UpstreamRow};
+pub use secret::Secret;
+pub use stream::{Answer, Ask, Parts, Upstream, UpstreamConfig};

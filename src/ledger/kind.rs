@@ -67,6 +67,14 @@ kinds! {
     Ticket = "ticket", standing: true, fds: 0;
     /// A generation of an upstream's client: the one in use, and those on which something is in flight.
     UpstreamClient = "upstream_client", standing: true, fds: 0;
+    /// A request to an upstream that the server makes for itself.
+    UpstreamErrand = "upstream_errand", standing: true, fds: 0;
+    /// A connection to an upstream: one that is used, or kept for the next request.
+    UpstreamSocket = "upstream_socket", standing: true, fds: 1;
+    /// A task of an upstream's client: it serves a connection, or closes idle ones.
+    UpstreamTask = "upstream_task", standing: true, fds: 0;
+    /// A socket and a task that a library may have by itself: at most one of each.
+    ForeignSocket = "foreign_socket", standing: true, fds: 0;
     /// A worker process, by the handle by which its end is awaited.
     Worker = "worker", standing: true, fds: 1;
     /// A pipe to or from a worker.
@@ -81,6 +89,9 @@ impl Kind {
 
     /// Whether one thing of this kind is one task of the runtime.
     pub const fn is_task(self) -> bool {
-        matches!(self, Kind::Task | Kind::Service | Kind::Timer | Kind::AdminTask)
+        matches!(
+            self,
+            Kind::Task | Kind::Service | Kind::Timer | Kind::AdminTask | Kind::UpstreamTask
+        )
     }
 }

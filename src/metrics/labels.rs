@@ -161,6 +161,25 @@ labels! {
         /// `low`, `estimate` or `high`.
         bound: &'static str,
     }
+    /// The label of what is counted of an upstream.
+    UpstreamLabel {
+        /// Which, as in the settings.
+        upstream: &'static str,
+    }
+    /// The labels of `All::upstream_requests`.
+    UpstreamRequestLabel {
+        /// Which, as in the settings.
+        upstream: &'static str,
+        /// `answered`, or what went wrong.
+        outcome: &'static str,
+    }
+    /// The labels of `All::speech_fallbacks`.
+    FallbackLabel {
+        /// The engine that was to speak.
+        from: &'static str,
+        /// The one that did.
+        to: &'static str,
+    }
     /// The labels of `All::build_info`.
     BuildLabel {
         /// Of the program.

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use crate::ledger::{Entry, Kind};
+use crate::ledger::{Departure, Entry, Kind};
 use crate::limits::{DRAINING_MOST, REBUILD_PAUSE};
 use crate::tasks::Spawner;
 
@@ -74,7 +74,8 @@ impl<T> Clone for Aged<T> {
     }
 }
 
-type Build<T> = dyn Fn() -> Result<T, String> + Send + Sync;
+/// Builds a client from the token that is cancelled when its generation's grace is over.
+type Build<T> = dyn Fn(CancellationToken) -> Result<T, String> + Send + Sync;
 
 struct Inner<T> {
     ages: Ages,
@@ -138,11 +139,16 @@ impl<T> Turn<T> {
     pub fn over(&self) -> WaitForCancellationFuture<'_> {
         self.generation.over.cancelled()
     }
+
+    /// Whether it is.
+    pub fn is_over(&self) -> bool {
+        self.generation.over.is_cancelled()
+    }
 }
 
 impl<T> Drop for Turn<T> {
     fn drop(&mut self) {
-        if self.generation.over.is_cancelled() {
+        if self.is_over() {
             self.cut.fetch_add(1, Relaxed);
         }
     }
@@ -150,10 +156,11 @@ impl<T> Drop for Turn<T> {
 
 impl<T: Send + Sync + 'static> Aged<T> {
     /// Builds the first client with `build`, and from now on one after the other, until the scope of
-    /// `spawner` stops. `build` may block.
+    /// `spawner` stops. `build` may block; what it gives must let go of its connections when the token
+    /// that it was given is cancelled, or see to it that nobody waits for them without [`Turn::over`].
     pub async fn start(
         ages: Ages,
-        build: impl Fn() -> Result<T, String> + Send + Sync + 'static,
+        build: impl Fn(CancellationToken) -> Result<T, String> + Send + Sync + 'static,
         spawner: Spawner,
     ) -> Result<Self, String> {
         let build: Arc<Build<T>> = Arc::new(build);
@@ -175,8 +182,13 @@ impl<T: Send + Sync + 'static> Aged<T> {
         Ok(this)
     }
 
-    /// A turn to ask the upstream, in the name of `owner`.
-    pub async fn turn(&self, owner: &Arc<str>) -> Result<Turn<T>, Saturated> {
+    /// A turn to ask the upstream, in the ledger as `kind` of `owner`, for the client of `departure`.
+    pub async fn turn(
+        &self,
+        kind: Kind,
+        owner: &Arc<str>,
+        departure: &Departure,
+    ) -> Result<Turn<T>, Saturated> {
         let Inner { ages, turns, spawner, cut, .. } = &*self.0;
         let permit = tokio::time::timeout(ages.wait, Arc::clone(turns).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
@@ -184,12 +196,14 @@ impl<T: Send + Sync + 'static> Aged<T> {
             return Err(Saturated { name, in_flight, waited });
         };
         let generation = Arc::clone(&self.lock().current);
+        let entry = spawner.ledger().enter(kind, Arc::clone(owner), 0);
+        entry.belongs_to(departure);
         Ok(Turn {
             cut: Arc::clone(cut),
             _use: Arc::clone(&generation.uses),
             generation,
             _permit: permit,
-            _entry: spawner.ledger().enter(Kind::UpstreamRequest, Arc::clone(owner), 0),
+            _entry: entry,
         })
     }
 
@@ -300,13 +314,22 @@ impl<T: Send + Sync + 'static> Aged<T> {
 }
 
 /// On a thread of its own: reading the system's certificates takes a quarter of a second.
-async fn make<T: Send + 'static>(build: &Arc<Build<T>>, spawner: &Spawner) -> Result<T, String> {
-    let build = Arc::clone(build);
-    let made = spawner.blocking("client", move || build()).await;
-    made.unwrap_or_else(|| Err("building it panicked".into()))
+async fn make<T: Send + 'static>(
+    build: &Arc<Build<T>>,
+    spawner: &Spawner,
+) -> Result<(T, CancellationToken), String> {
+    let (build, over) = (Arc::clone(build), CancellationToken::new());
+    let token = over.clone();
+    let made = spawner.blocking("client", move || build(token)).await;
+    made.unwrap_or_else(|| Err("building it panicked".into())).map(|client| (client, over))
 }
 
-fn generation<T>(client: T, number: u64, ages: &Ages, spawner: &Spawner) -> Arc<Generation<T>> {
+fn generation<T>(
+    (client, over): (T, CancellationToken),
+    number: u64,
+    ages: &Ages,
+    spawner: &Spawner,
+) -> Arc<Generation<T>> {
     let name = ages.name;
     tracing::info!(generation = number, "{name} Client created");
     Arc::new(Generation {
@@ -314,7 +337,7 @@ fn generation<T>(client: T, number: u64, ages: &Ages, spawner: &Spawner) -> Arc<
         number,
         born: Instant::now(),
         uses: Arc::new(()),
-        over: CancellationToken::new(),
+        over,
         _entry: spawner.ledger().enter(Kind::UpstreamClient, name, 0),
     })
 }

@@ -76,10 +76,11 @@ impl Breaker {
         Ok(Leave { breaker: self.clone(), is_trial: true })
     }
 
-    /// Whether requests are turned away at present.
-    pub fn is_open(&self) -> bool {
+    /// How long requests are still turned away, if they are.
+    pub fn open_for(&self) -> Option<Duration> {
         let state = self.lock();
-        state.until.is_some_and(|until| state.on_trial || until > Instant::now())
+        let left = state.until?.saturating_duration_since(Instant::now());
+        (state.on_trial || !left.is_zero()).then_some(left)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -143,9 +144,9 @@ mod tests {
             breaker.leave().expect("leave").answered();
         }
         fail(&breaker, 2);
-        assert!(!breaker.is_open());
+        assert!(breaker.open_for().is_none());
         fail(&breaker, 1);
-        assert!(breaker.is_open());
+        assert!(breaker.open_for().is_some());
         assert_eq!(breaker.leave().err(), Some(Open { retry_after: 2 * SECOND }));
     }
 
@@ -157,9 +158,9 @@ mod tests {
         let trial = breaker.leave().expect("the trial");
         assert!(breaker.leave().is_err(), "one at a time");
         trial.answered();
-        assert!(!breaker.is_open());
+        assert!(breaker.open_for().is_none());
         fail(&breaker, 2);
-        assert!(!breaker.is_open(), "it begins anew");
+        assert!(breaker.open_for().is_none(), "it begins anew");
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,12 +181,12 @@ mod tests {
         for _ in 0..10 {
             drop(breaker.leave().expect("leave"));
         }
-        assert!(!breaker.is_open());
+        assert!(breaker.open_for().is_none());
         fail(&breaker, 3);
         tokio::time::advance(2 * SECOND).await;
         drop(breaker.leave().expect("the trial"));
         breaker.leave().expect("the next one tries").answered();
-        assert!(!breaker.is_open());
+        assert!(breaker.open_for().is_none());
     }
 
     #[tokio::test(start_paused = true)]

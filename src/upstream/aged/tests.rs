@@ -1,7 +1,7 @@
 //! Generations under a clock that the test turns.
 
 use super::*;
-use crate::ledger::Ledger;
+use crate::ledger::{Departure, Ledger};
 use crate::tasks::Scope;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ impl House {
         let (gone, broken, built) =
             (Arc::default(), Arc::<AtomicU64>::default(), AtomicU64::new(0));
         let (leaving, refuses) = (Arc::clone(&gone), Arc::clone(&broken));
-        let build = move || {
+        let build = move |_| {
             if refuses.load(Relaxed) > 0 {
                 return Err("no certificates".to_string());
             }
@@ -52,7 +52,10 @@ impl House {
     }
 
     async fn turn(&self) -> Turn<Client> {
-        self.pool.turn(&self.owner).await.expect("a turn")
+        self.pool
+            .turn(Kind::UpstreamRequest, &self.owner, &Departure::default())
+            .await
+            .expect("a turn")
     }
 
     fn gone(&self) -> u64 {
@@ -117,7 +120,12 @@ async fn more_than_can_be_in_flight_wait_and_are_told() {
     for _ in 0..4 {
         turns.push(house.turn().await);
     }
-    let refused = house.pool.turn(&house.owner).await.err().expect("too many");
+    let refused = house
+        .pool
+        .turn(Kind::UpstreamRequest, &house.owner, &Departure::default())
+        .await
+        .err()
+        .expect("too many");
     assert_eq!((refused.in_flight, refused.name), (4, "ES"));
     let waiting = house.turn();
     tokio::pin!(waiting);
@@ -137,7 +145,7 @@ async fn one_that_cannot_be_built_leaves_the_old_one_and_is_tried_again() {
     house.broken.store(0, Relaxed);
     pass(REBUILD_PAUSE).await;
     assert_eq!(house.pool.state().generation, 2);
-    let refused = Aged::<()>::start(ages(), || Err("no".into()), house.scope.spawner()).await;
+    let refused = Aged::<()>::start(ages(), |_| Err("no".into()), house.scope.spawner()).await;
     assert_eq!(refused.err().as_deref(), Some("no"), "the first must be there");
 }
 
@@ -170,7 +178,8 @@ async fn ages_differ_by_their_jitter_and_never_pass_the_most() {
 #[tokio::test(start_paused = true)]
 async fn it_ends_with_its_scope_and_what_is_in_flight_may_end() {
     let House { pool, scope, ledger, gone, owner, .. } = House::new(ages()).await;
-    let turn = pool.turn(&owner).await.expect("a turn");
+    let turn =
+        pool.turn(Kind::UpstreamRequest, &owner, &Departure::default()).await.expect("a turn");
     scope.stop(Duration::from_secs(1)).await;
     assert_eq!(ledger.live(Kind::Timer), 0);
     drop(pool);

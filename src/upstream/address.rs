@@ -1,0 +1,155 @@
+//! Where an upstream is. Invariant: it is trusted because the configuration names it, and asked nowhere else; the
+//! addresses at which clouds hand out credentials are never connected to, by whatever name.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+/// The base of an upstream's addresses, as `https://api.openai.com/v1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    scheme: Scheme,
+    authority: Authority,
+    /// Without a slash at the end.
+    path: String,
+}
+
+/// Why a text is no base, with what would do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadBase(String);
+
+impl Base {
+    /// Reads `text`.
+    pub fn parse(text: &str) -> Result<Self, BadBase> {
+        let bad = |what: &str| BadBase(format!("{what}, as https://host:port/v1"));
+        let uri: Uri = text.trim().parse().map_err(|_| bad("a URL"))?;
+        let parts = uri.into_parts();
+        let scheme =
+            parts.scheme.filter(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+        let scheme = scheme.ok_or_else(|| bad("a URL that begins with http:// or https://"))?;
+        let authority = parts.authority.ok_or_else(|| bad("a URL with a host"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("a URL without user and password; keys have settings of their own"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.parse().is_ok_and(is_metadata) {
+            return Err(bad("no address at which a cloud keeps its metadata, but a URL"));
+        }
+        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if path.query().is_some() {
+            return Err(bad("a URL without a query"));
+        }
+        Ok(Self { scheme, authority, path: path.path().trim_end_matches('/').into() })
+    }
+
+    /// Whether it is asked over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// The address of `path`, which begins with a slash, below this one.
+    pub fn join(&self, path: &str) -> Result<Uri, http::Error> {
+        let whole = format!("{}{path}", self.path);
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(whole)
+            .build()
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// Where clouds hand out credentials to whoever asks from inside: the link-local networks (AWS, Azure, Google and
+/// most others), and those few that chose another address.
+pub fn is_metadata(address: IpAddr) -> bool {
+    const ALIBABA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+    const AZURE_WIRE: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+    const ORACLE: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 192);
+    const AWS_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    const GOOGLE_6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
+    match address {
+        IpAddr::V4(four) => four.is_link_local() || [ALIBABA, AZURE_WIRE, ORACLE].contains(&four),
+        IpAddr::V6(six) => match inner(six) {
+            Some(four) => is_metadata(IpAddr::V4(four)),
+            None => six.is_unicast_link_local() || [AWS_6, GOOGLE_6].contains(&six),
+        },
+    }
+}
+
+/// The IPv4 address that an IPv6 one leads to: mapped, compatible, 6to4 (RFC 3056), or by NAT64 (RFC 6052).
+fn inner(six: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = six.segments();
+    let four = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    match [a, b, c, d, e, f] {
+        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => four(g, h),
+        [0, 0, 0, 0, 0, 0] if g != 0 => four(g, h),
+        [0x2002, ..] => four(b, c),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_joined_with_paths() {
+        for (base, path, whole) in [
+            ("https://api.example/v1", "/audio/speech", "https://api.example/v1/audio/speech"),
+            (" http://[::1]:8880/v1/ ", "/models", "http://[::1]:8880/v1/models"),
+            ("http://localhost", "/x", "http://localhost/x"),
+        ] {
+            let base = Base::parse(base).expect("good");
+            assert_eq!(base.join(path).expect("a URL").to_string(), whole);
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_is_said() {
+        for (bad, said) in [
+            ("", "a URL"),
+            ("localhost:8880", "begins with http"),
+            ("ftp://host/", "begins with http"),
+            ("http://user:pass@host/v1", "without user"),
+            ("http://host/v1?key=1", "without a query"),
+            ("http://169.254.169.254/latest", "metadata"),
+            ("http://[::ffff:169.254.169.254]/", "metadata"),
+        ] {
+            let error = Base::parse(bad).expect_err("is bad").to_string();
+            assert!(error.contains(said), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn metadata_addresses_are_known_in_every_disguise() {
+        for bad in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "fe80::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+        ] {
+            assert!(is_metadata(bad.parse().expect("an address")), "{bad}");
+        }
+        for good in
+            ["127.0.0.1", "10.0.0.1", "192.168.1.5", "::1", "fd00::1", "2001:db8::1", "8.8.8.8"]
+        {
+            assert!(!is_metadata(good.parse().expect("an address")), "{good}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Requests whose answers are streamed. Invariants: a request is made at most three times, and more than once only if
+//! nothing of its answer was seen and it was surely not acted upon, or may be twice; whoever drops the
+//! future or the body closes the connection, and the upstream sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioTimer;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::address::Base;
+use super::aged::{Aged, Ages, Turn};
+use super::body::{Body, Terms, reason};
+use super::dial::{Connect, Dial, DialError, Tcp};
+use super::error::{Fault, UpstreamError};
+use super::policy::{Asking, Policy};
+use super::roll::{Rolled, UpstreamRow};
+use super::secret::Secret;
+use super::tls::Tls;
+use crate::ledger::{Departure, Kind};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::tasks::Spawner;
+
+/// hyper-util's client over our connections.
+pub type Client = legacy::Client<Dial, Full<Bytes>>;
+
+/// How an upstream is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamConfig {
+    /// Where it is.
+    pub base: Base,
+    /// What lets us in.
+    pub key: Secret,
+    /// How its clients are replaced.
+    pub ages: Ages,
+    /// Name lookup, connection and TLS handshake together.
+    pub connect: Duration,
+    /// From the request to the head of its answer, retries included.
+    pub first_byte: Duration,
+    /// From one byte of an answer to the next, while somebody waits for it.
+    pub between: Duration,
+    /// From the request to the last byte of its answer.
+    pub total: Duration,
+    /// Whether connections are kept for the next request.
+    pub keep_alive: bool,
+}
+
+/// What every upstream of a server shares.
+#[derive(Clone)]
+pub struct Parts {
+    /// The scope of connections and timers.
+    pub spawner: Spawner,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The authorities that are trusted.
+    pub tls: Tls,
+}
+
+/// An upstream. Clones share its clients, its breaker and its retries.
+#[derive(Clone)]
+pub struct Upstream(Arc<Inner>);
+
+struct Inner {
+    config: UpstreamConfig,
+    clients: Aged<Client>,
+    policy: Policy,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// GET without a body, else POST of JSON.
+    pub body: Option<Bytes>,
+    /// Below the base, with a slash in front.
+    pub path: &'static str,
+    /// The media types that would do.
+    pub accept: &'static str,
+    /// The id of the request that it is made for.
+    pub owner: Arc<str>,
+    /// Of the client that it is made for.
+    pub departure: Departure,
+    /// Whether it may be made twice.
+    pub is_safe: bool,
+    /// The longest answer.
+    pub most_bytes: u64,
+}
+
+/// An answer with a status of success, whose body is still to come.
+pub struct Answer {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Body,
+}
+
+impl Answer {
+    /// The media type, in lower case and without parameters; empty where none is said.
+    pub fn media_type(&self) -> String {
+        let said = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = said.unwrap_or_default().split(';').next().unwrap_or_default();
+        kind.trim().to_ascii_lowercase()
+    }
+}
+
+impl Upstream {
+    /// Builds its first client.
+    pub async fn start(config: UpstreamConfig, parts: &Parts) -> Result<Self, String> {
+        let connect = Tcp::new(config.ages.name, parts.spawner.clone());
+        Self::start_over(config, parts, Arc::new(connect)).await
+    }
+
+    /// As [`Upstream::start`], over connections made by `connect`.
+    pub async fn start_over(
+        config: UpstreamConfig,
+        parts: &Parts,
+        connect: Arc<dyn Connect>,
+    ) -> Result<Self, String> {
+        let Parts { spawner, metrics, tls } = parts.clone();
+        let policy = Policy::new(config.ages.name, metrics);
+        let (settings, scope) = (config.clone(), spawner.clone());
+        let build = move |over| {
+            let tls = settings.base.is_tls().then(|| tls.config()).transpose()?;
+            let dial = Dial::new(Arc::clone(&connect), tls, settings.connect);
+            Ok(client(&settings, dial, &scope, over))
+        };
+        let clients = Aged::start(config.ages.clone(), build, spawner).await?;
+        Ok(Self(Arc::new(Inner { config, clients, policy })))
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.0.config.ages.name
+    }
+
+    /// For the operator's roll.
+    pub fn rolled(&self) -> Box<dyn Rolled> {
+        Box::new(self.clone())
+    }
+
+    /// Whether it is left alone at present, and for how long.
+    pub fn open_for(&self) -> Option<Duration> {
+        self.0.policy.open_for()
+    }
+
+    /// Makes a request, again if that is safe and may help, and waits for the head of its answer.
+    pub async fn open(&self, ask: &Ask) -> Result<Answer, UpstreamError> {
+        let began = Instant::now();
+        let until = began + self.0.config.first_byte;
+        let terms = Asking { owner: &ask.owner, is_safe: ask.is_safe, until };
+        self.0.policy.ask(terms, || self.once(ask, began, until)).await
+    }
+
+    async fn once(&self, ask: &Ask, began: Instant, until: Instant) -> Result<Answer, Fault> {
+        let Inner { config, clients, policy } = &*self.0;
+        let leave = policy.leave()?;
+        let turn = clients.turn(Kind::UpstreamRequest, &ask.owner, &ask.departure).await?;
+        let request = self.request(ask).map_err(|error| Fault::Unreachable(error.to_string()))?;
+        let response = match timeout_at(until, turn.request(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                leave.failed();
+                return Err(if turn.is_over() { Fault::Cut } else { not_answered(&error) });
+            }
+            Err(_) => {
+                leave.failed();
+                return Err(Fault::NoAnswer(config.first_byte));
+            }
+        };
+        let status = response.status();
+        if status.is_server_error() {
+            leave.failed()
+        } else {
+            leave.answered()
+        }
+        let answer = self.answer(response, turn, ask.most_bytes, began);
+        if status.is_success() {
+            return plain(answer);
+        }
+        Err(self.refusal(status, answer, until).await)
+    }
+
+    fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, http::Error> {
+        let config = &self.0.config;
+        let method = if ask.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(config.base.join(ask.path)?)
+            .header(header::ACCEPT, ask.accept)
+            // What is counted is what came, so nothing may grow behind the count.
+            .header(header::ACCEPT_ENCODING, "identity")
+            .header(header::USER_AGENT, concat!("evensong/", env!("CARGO_PKG_VERSION")))
+            .header("x-request-id", &*ask.owner);
+        if ask.body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(key) = config.key.bearer() {
+            request = request.header(header::AUTHORIZATION, key);
+        }
+        if !config.keep_alive {
+            request = request.header(header::CONNECTION, "close");
+        }
+        request.body(Full::new(ask.body.clone().unwrap_or_default()))
+    }
+
+    fn answer(
+        &self,
+        response: Response<Incoming>,
+        turn: Turn<Client>,
+        most_bytes: u64,
+        began: Instant,
+    ) -> Answer {
+        let UpstreamConfig { between, total, .. } = self.0.config;
+        let (head, incoming) = response.into_parts();
+        let terms = Terms { between, total, most_bytes };
+        let body = Body::new(self.name(), incoming, turn, terms, began);
+        Answer { headers: head.headers, body }
+    }
+
+    /// What an answer without success means.
+    async fn refusal(&self, status: StatusCode, mut answer: Answer, until: Instant) -> Fault {
+        if !Fault::explains(status) {
+            return Fault::of_status(status, &answer.headers, None);
+        }
+        let reading = answer.body.beginning(limits::UPSTREAM_ERROR_BYTES);
+        let read = timeout_at(until, reading).await.ok().and_then(Result::ok).unwrap_or_default();
+        let said = self.0.config.key.taken_out_of(&words(&read));
+        Fault::of_status(status, &answer.headers, Some(said))
+    }
+}
+
+impl Rolled for Upstream {
+    fn row(&self) -> UpstreamRow {
+        let Inner { config, clients, policy } = &*self.0;
+        UpstreamRow::new(&config.base, policy, clients.state())
+    }
+
+    fn rotate(&self) {
+        self.0.clients.rotate();
+    }
+}
+
+/// A client of one generation: when that is `over`, so are its connections.
+fn client(config: &UpstreamConfig, dial: Dial, scope: &Spawner, over: CancellationToken) -> Client {
+    let idle = if config.keep_alive { limits::UPSTREAM_IDLE_MOST } else { 0 };
+    legacy::Client::builder(scope.upstream_executor(config.ages.name.into(), over))
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(limits::UPSTREAM_IDLE)
+        .pool_max_idle_per_host(idle)
+        .http1_max_buf_size(limits::UPSTREAM_BUFFER_BYTES)
+        .http1_max_headers(limits::HEADER_FIELDS)
+        .build(dial)
+}
+
+/// Why there was no answer.
+fn not_answered(error: &legacy::Error) -> Fault {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<DialError>() {
+            Some(DialError::Slow(after)) => return Fault::NotConnected(*after),
+            Some(DialError::Failed(why)) => return Fault::Unreachable(why.clone()),
+            None => cause = error.source(),
+        }
+    }
+    let parse =
+        std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+            .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse));
+    if parse { Fault::Garbage(reason(error)) } else { Fault::Broke(reason(error)) }
+}
+
+/// An answer as it is, without a coding in which a little may become much.
+fn plain(answer: Answer) -> Result<Answer, Fault> {
+    let coded = answer.headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity");
+    match coded {
+        None => Ok(answer),
+        Some(coding) => {
+            let coding: String =
+                String::from_utf8_lossy(coding.as_bytes()).chars().take(32).collect();
+            Err(Fault::WrongType { got: format!("the coding {coding:?}"), wanted: "none" })
+        }
+    }
+}
+
+/// The words of an error, from the JSON of any of the usual shapes.
+pub(super) fn words(body: &[u8]) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let json = json.unwrap_or_default();
+    let said = ["/error/message", "/detail/message", "/detail", "/message", "/error"];
+    let said = said.into_iter().find_map(|place| json.pointer(place)?.as_str());
+    let said = said.unwrap_or("it does not say why");
+    said.chars().filter(|c| !c.is_control()).take(limits::UPSTREAM_ERROR_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_an_error_are_found_and_kept_short() {
+        for (body, said) in [
+            (&br#"{"error":{"message":"no such voice","type":"x"}}"#[..], "no such voice"),
+            (br#"{"detail":"bad input"}"#, "bad input"),
+            (br#"{"detail":{"error":"x","message":"Invalid model"}}"#, "Invalid model"),
+            (b"{\"error\":\"a\\u001b[31mb\\n\"}", "a[31mb"),
+            (b"<html>", "it does not say why"),
+            (b"", "it does not say why"),
+        ] {
+            assert_eq!(words(body), said);
+        }
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(10_000));
+        assert_eq!(words(long.as_bytes()).len(), limits::UPSTREAM_ERROR_CHARS);
+    }
+}
