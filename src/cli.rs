@@ -150,7 +150,7 @@ fn flag(name: &'static str) -> Arg {
 
 /// Used by commands that speak without serving.
 async fn ready_core(config: &Config) -> anyhow::Result<crate::server::Core> {
-    let core = crate::server::Core::start(config);
+    let core = crate::server::Core::start(config).await?;
     match core.settled().await {
         crate::speech::Health::Unavailable(reason) => {
             core.stop().await;

@@ -8,6 +8,7 @@ mod cgroup;
 mod door;
 mod keys;
 mod memory;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,11 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::listen::DoorConfig;
 use crate::limits;
+use crate::speech::openai;
 pub use door::AccessConfig;
 use door::{LimitSettings, TlsSettings};
 pub use keys::{ALIASES, KEYS, Key, Kind};
 pub use memory::MemoryConfig;
 use memory::MemorySettings;
+pub use upstream::RemoteSpeech;
+use upstream::{OpenAiSettings, UpstreamSettings};
 
 /// Everything that the program can be told.
 #[derive(Clone, Debug)]
@@ -64,6 +68,10 @@ pub struct SpeechConfig {
     pub tone: bool,
     /// The voice when a request names none; the engine's own if this is none.
     pub default_voice: Option<String>,
+    /// The engines that speak when that one cannot, in this order.
+    pub fallback: Vec<&'static str>,
+    /// The engine `openai`.
+    pub openai: Option<RemoteSpeech>,
     /// Processes of each engine.
     pub workers: usize,
     /// Where libespeak-ng is, if not where the system keeps its libraries.
@@ -76,8 +84,12 @@ impl SpeechConfig {
     /// The engines to start, the default first.
     pub fn engines(&self) -> Vec<&'static str> {
         let mut engines = vec![self.engine];
-        if self.tone && self.engine != "tone" {
-            engines.push("tone");
+        let tone = self.tone.then_some("tone");
+        let remote = self.openai.is_some().then_some(openai::NAME);
+        for name in self.fallback.iter().copied().chain(remote).chain(tone) {
+            if !engines.contains(&name) {
+                engines.push(name);
+            }
         }
         engines
     }
@@ -119,6 +131,7 @@ pub struct Settings {
     trusted_proxies: Vec<String>,
     tls: TlsSettings,
     speech: SpeechSettings,
+    upstream: UpstreamSettings,
     limits: LimitSettings,
     memory: MemorySettings,
     shutdown: ShutdownSettings,
@@ -131,7 +144,9 @@ struct SpeechSettings {
     tone: bool,
     default_voice: String,
     workers: usize,
+    fallback: Vec<String>,
     espeak: EspeakSettings,
+    openai: OpenAiSettings,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -180,13 +195,17 @@ impl Settings {
         Ok(builder.build()?.try_deserialize()?)
     }
 
-    /// The values as a file would have them. There are no secrets among them yet.
+    /// The values as a file would have them. That a secret is set is said in a comment.
     pub fn to_toml(&self) -> String {
         KEYS.iter().fold(String::new(), |text, key| {
             let value = serde_json::to_value(self).unwrap_or_default();
             let pointer = format!("/{}", key.name.replace('.', "/"));
             let value = value.pointer(&pointer).map(ToString::to_string).unwrap_or_default();
-            text + &format!("{} = {value}\n", key.name)
+            let hidden = key.kind == Kind::Secret && value != "\"\"";
+            text + &match hidden {
+                true => format!("# {} is set, and not shown\n", key.name),
+                false => format!("{} = {value}\n", key.name),
+            }
         })
     }
 
@@ -198,6 +217,7 @@ impl Settings {
         if listen.is_empty() {
             return Err(bad("listen", "[]", "at least one address, as 127.0.0.1:8080"));
         }
+        self.upstream.check()?;
         let access = door::check(self, &listen, admin)?;
         let least = limits::BUDGET_LEAST_BYTES as u64;
         if self.budget_bytes < least {
@@ -208,7 +228,7 @@ impl Settings {
             listen,
             admin,
             budget_bytes: self.budget_bytes,
-            speech: self.speech.check()?,
+            speech: self.speech.check(&self.upstream)?,
             door: self.limits.door()?,
             access,
             memory: self.memory.check()?,
@@ -236,11 +256,24 @@ impl ShutdownSettings {
 }
 
 impl SpeechSettings {
-    fn check(&self) -> Result<SpeechConfig, ConfigError> {
-        let names = crate::speech::process::NAMES;
-        let engine = names.iter().find(|name| **name == self.engine);
-        let engine =
-            engine.ok_or_else(|| bad("speech.engine", &self.engine, names.join(" or ")))?;
+    /// The engine that `name` names.
+    fn engine(&self, key: &'static str, name: &str) -> Result<&'static str, ConfigError> {
+        let known = || crate::speech::process::NAMES.iter().copied().chain([openai::NAME]);
+        known().find(|known| *known == name).ok_or_else(|| {
+            let known: Vec<_> = known().collect();
+            bad(key, name, known.join(" or "))
+        })
+    }
+
+    fn check(&self, upstream: &UpstreamSettings) -> Result<SpeechConfig, ConfigError> {
+        let openai = self.openai.check(upstream)?;
+        let engine = self.engine("speech.engine", &self.engine)?;
+        let fallback = self.fallback.iter().map(|name| self.engine("speech.fallback", name));
+        let fallback = fallback.collect::<Result<Vec<_>, _>>()?;
+        let named = std::iter::once(&engine).chain(&fallback);
+        if openai.is_none() && named.into_iter().any(|name| *name == openai::NAME) {
+            return Err(bad("speech.openai.base_url", "\"\"", "where the engine openai is"));
+        }
         if !(1..=limits::WORKERS_MOST).contains(&self.workers) {
             let hint = format!("between 1 and {}", limits::WORKERS_MOST);
             return Err(bad("speech.workers", self.workers, hint));
@@ -249,6 +282,8 @@ impl SpeechSettings {
         Ok(SpeechConfig {
             engine,
             tone: self.tone,
+            fallback,
+            openai,
             default_voice: (!voice.is_empty()).then(|| voice.to_string()),
             workers: self.workers,
             espeak_library: (!library.is_empty()).then(|| library.into()),
@@ -338,7 +373,15 @@ mod tests {
             ("budget_bytes", "1000", "at least"),
             ("memory.samples", "2", "between 3 and 360"),
             ("memory.interval_seconds", "0", "between 0.05 and 3600"),
-            ("speech.engine", "siri", "espeak or tone"),
+            ("speech.engine", "siri", "espeak or tone or openai"),
+            ("speech.engine", "openai", "where the engine openai is"),
+            ("speech.fallback", "siri", "espeak or tone or openai"),
+            ("speech.openai.base_url", "api.openai.com", "https://host"),
+            ("speech.openai.api_key", "sk-1", "whom the key is for"),
+            ("speech.openai.formats", "aac", "some of mp3"),
+            ("speech.openai.pcm_hz", "1", "between 8000"),
+            ("upstream.max_in_flight", "0", "between 1 and"),
+            ("upstream.idle_seconds", "0", "between 0.05"),
             ("speech.workers", "0", "between 1 and 64"),
             ("speech.workers", "many", "a whole number"),
             ("speech.tone", "maybe", "true or false"),

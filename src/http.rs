@@ -37,6 +37,7 @@ use crate::ledger::{Departure, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::speech::Speech;
+use crate::upstream::Roll;
 use auth::{Access, Auth, Principal, Scope};
 use gate::Gate;
 use limit::{Client, Limits};
@@ -49,6 +50,8 @@ use routes::{Documented, Routes, Rule};
 pub struct Services {
     /// Who speaks.
     pub speech: Speech,
+    /// What is asked elsewhere.
+    pub roll: Roll,
     /// What may be promised to clients.
     pub budget: Budget,
     /// What lives.

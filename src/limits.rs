@@ -42,6 +42,15 @@ pub const HYPER_BUFFER_BYTES: usize = 16 * KIB;
 pub const KERNEL_SOCKET_BYTES: usize = 160 * KIB;
 /// What each reader of a shared or kept phrase reserves: what its socket holds in the kernel.
 pub const LISTENER_BYTES: usize = KERNEL_SOCKET_BYTES;
+/// The upstream's side of a stream: hyper's read buffer, as much that waits behind it, and what its socket holds.
+pub const UPSTREAM_SIDE_BYTES: usize =
+    2 * UPSTREAM_BUFFER_BYTES + 2 * UPSTREAM_RECEIVE_BUFFER_BYTES as usize;
+/// A stream that is passed through: both sides, and what is on its way between them.
+pub const PASSING_BYTES: usize = UPSTREAM_SIDE_BYTES + UPSTREAM_BUFFER_BYTES + LISTENER_BYTES;
+/// Resampler and task of a stream that comes from elsewhere and is encoded here.
+pub const RECODE_SCRATCH_BYTES: usize = 32 * KIB;
+/// Pages of its ring: what is ahead waits at the upstream.
+pub const RECODED_RING_PAGES: usize = 2;
 /// Events carry base64: an event and what it is made of.
 pub const SSE_SCRATCH_BYTES: usize = 8 * KIB;
 /// No stream of any kind may reserve more than this (promise P1, figure 4).
@@ -264,6 +273,10 @@ pub const UPSTREAM_BUFFER_BYTES: usize = 64 * KIB;
 pub const UPSTREAM_IDLE_MOST: usize = 8;
 /// How long they are.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(20);
+/// Requests to one upstream at once that can be configured.
+pub const UPSTREAM_IN_FLIGHT_MOST: usize = 100_000;
+/// A request waits so long for its turn where too many are in flight.
+pub const UPSTREAM_TURN_WAIT: Duration = Duration::from_millis(250);
 /// Names of one upstream that are looked up at once: each blocks a thread.
 pub const LOOKUPS_AT_ONCE: usize = 4;
 /// Where a name has several addresses, each but the last is given this long.
@@ -274,6 +287,12 @@ pub const BREAKER_FAILURES: u32 = 5;
 pub const BREAKER_OPEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// The longest `Retry-After` of an upstream that is believed and passed on.
 pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(60);
+/// Time from asking an upstream for its voices to asking again.
+pub const VOICES_EVERY: Duration = Duration::from_secs(300);
+/// Voices of one upstream that are listed.
+pub const VOICES_MOST: usize = 2000;
+/// Longest name of one.
+pub const VOICE_NAME_CHARS: usize = 64;
 /// Of an upstream's error, so much is read,
 pub const UPSTREAM_ERROR_BYTES: usize = 64 * KIB;
 /// and so much of what it says is passed on.

@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::bounds::Budget;
 use crate::bounds::memory::profile::Profiles;
 use crate::bounds::memory::{Books, Watch};
-use crate::config::{Config, ShutdownConfig};
+use crate::config::{Config, RemoteSpeech, ShutdownConfig};
 use crate::http::admin::Shown;
 use crate::http::auth::Auth;
 use crate::http::limit::Limits;
@@ -21,9 +21,11 @@ use crate::http::{self, Readiness, Services, admin};
 use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::speech::openai::{self, OpenAi};
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
-use crate::speech::{Engine, Health, Speech};
+use crate::speech::{Engine, Health, Speech, Voicing};
 use crate::tasks::{Cleanup, Scope, Stopped};
+use crate::upstream::{Exchange, Parts, Roll, Rolled, Tls as Authorities, Upstream};
 
 /// A running server. Dropping it is the hard stop.
 pub struct Server {
@@ -46,6 +48,7 @@ struct Scopes {
     connections: Scope,
     streams: Scope,
     workers: Scope,
+    upstreams: Scope,
     timers: Scope,
     admin_doors: Scope,
     admin: Scope,
@@ -61,28 +64,44 @@ pub struct Core {
     pub metrics: Metrics,
     /// Who speaks.
     pub speech: Speech,
+    /// What is asked elsewhere.
+    pub roll: Roll,
     streams: Scope,
     workers: Scope,
+    upstreams: Scope,
 }
 
 impl Core {
     /// Starts the engines and what speaks with them.
-    pub fn start(config: &Config) -> Self {
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let (ledger, metrics) = (Ledger::new(), Metrics::default());
         let budget = Budget::new(config.budget_bytes);
         let streams = Scope::new("streams", ledger.clone());
         let workers = Scope::new("workers", ledger.clone());
-        let engine = |name| -> Arc<dyn Engine> {
+        let upstreams = Scope::new("upstreams", ledger.clone());
+        let tls = Authorities::default();
+        let parts = Parts { spawner: upstreams.spawner(), metrics: metrics.clone(), tls };
+        let (remote, rolled) = match &config.speech.openai {
+            None => (None, Vec::new()),
+            Some(remote) => remote_speech(remote, &parts).await.map(|(e, r)| (Some(e), r))?,
+        };
+        let engine = |name| -> Engine {
+            if let (openai::NAME, Some(remote)) = (name, remote.clone()) {
+                return Engine::Remote(remote);
+            }
             let program = config.speech.worker_program.clone();
             let mut worker = WorkerConfig::new(name, program, config.speech.workers);
             worker.library = config.speech.espeak_library.clone().filter(|_| name == "espeak");
-            WorkerEngine::start(worker, workers.spawner(), metrics.clone())
+            Engine::Pieces(WorkerEngine::start(worker, workers.spawner(), metrics.clone()))
         };
-        let engines = config.speech.engines().into_iter().map(engine).collect();
-        let voice = config.speech.default_voice.clone();
-        let speech =
-            Speech::new(engines, voice, budget.clone(), metrics.clone(), streams.spawner());
-        Self { budget, ledger, metrics, speech, streams, workers }
+        let voicing = Voicing {
+            engines: config.speech.engines().into_iter().map(engine).collect(),
+            fallback: config.speech.fallback.clone(),
+            default_voice: config.speech.default_voice.clone(),
+        };
+        let speech = Speech::new(voicing, budget.clone(), metrics.clone(), streams.spawner());
+        let roll = Roll::new(rolled);
+        Ok(Self { budget, ledger, metrics, speech, roll, streams, workers, upstreams })
     }
 
     /// Waits until the default engine has said whether it can speak.
@@ -95,11 +114,32 @@ impl Core {
         }
     }
 
-    /// Ends streams, then workers.
+    /// Ends streams, then workers and upstreams.
     pub async fn stop(self) {
         self.streams.stop(std::time::Duration::ZERO).await;
         self.workers.stop(limits::SHUTDOWN_HARD_STOP / 2).await;
+        self.upstreams.stop(std::time::Duration::ZERO).await;
     }
+}
+
+/// The engine on another server, and what the operator may ask of its clients.
+async fn remote_speech(
+    remote: &RemoteSpeech,
+    parts: &Parts,
+) -> anyhow::Result<(Arc<OpenAi>, Vec<Box<dyn Rolled>>)> {
+    let failed = |why: String| anyhow::anyhow!("speech.openai: {why}");
+    let upstream = Upstream::start(remote.upstream.clone(), parts).await.map_err(failed)?;
+    let mut rolled = vec![upstream.rolled()];
+    let mut exchange = None;
+    if remote.engine.voices.is_empty() {
+        let mut errands = remote.upstream.clone();
+        errands.ages.name = "openai voices";
+        let made = Exchange::start(errands, parts).await.map_err(failed)?;
+        rolled.push(made.rolled());
+        exchange = Some(made);
+    }
+    let engine = OpenAi::start(remote.engine.clone(), upstream, exchange, &parts.spawner);
+    Ok((engine, rolled))
 }
 
 impl Server {
@@ -115,7 +155,7 @@ impl Server {
         let tls = config.access.tls.clone().map(Tls::new).transpose().context("tls")?;
         let auth = Auth::new(&config.access.public).context("keys_file")?;
         let admin_auth = Auth::new(&config.access.admin).context("keys_file")?;
-        let core = Core::start(config);
+        let core = Core::start(config).await?;
         if let Health::Unavailable(reason) = core.settled().await {
             tracing::warn!(reason, "speech will answer 503 until this is mended");
         }
@@ -134,6 +174,7 @@ impl Server {
         let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
         let services = Services {
             speech: core.speech.clone(),
+            roll: core.roll.clone(),
             budget: core.budget.clone(),
             ledger: core.ledger.clone(),
             metrics: core.metrics.clone(),
@@ -163,8 +204,9 @@ impl Server {
             let (budget, ledger) = (core.budget.clone(), core.ledger.clone());
             services.watch.start(&timers.spawner(), Books { budget, ledger, baseline });
         }
-        let Core { streams, workers, .. } = core;
-        let scopes = Scopes { doors, connections, streams, workers, timers, admin_doors, admin };
+        let Core { streams, workers, upstreams, .. } = core;
+        let scopes =
+            Scopes { doors, connections, streams, workers, upstreams, timers, admin_doors, admin };
         let shutdown = config.shutdown;
         let admin = admin_address;
         Ok(Self { listen, admin, services, tls, admin_auth, profiles, scopes, shutdown })
@@ -224,7 +266,7 @@ impl Server {
         let hard_at = began + self.shutdown.deadline.saturating_sub(limits::SHUTDOWN_HARD_STOP);
         let patience = || hard_at.saturating_duration_since(Instant::now());
         let step = limits::SHUTDOWN_HARD_STOP / 2;
-        let Scopes { doors, connections, streams, workers, timers, admin_doors, admin } =
+        let Scopes { doors, connections, streams, workers, upstreams, timers, admin_doors, admin } =
             self.scopes;
         let mut cleanup = Cleanup::default();
         let closed = cleanup.step("listeners", step, doors.stop(step / 2)).await;
@@ -244,6 +286,7 @@ impl Server {
         // A stream ends with its reader, so none is left; this waits for the last ones to notice.
         cleanup.step("streams", step, streams.stop(step / 4)).await;
         cleanup.step("workers", step, workers.stop(step / 2)).await;
+        cleanup.step("upstreams", step, upstreams.stop(std::time::Duration::ZERO)).await;
         cleanup.step("limiter", step, self.services.limits.stop()).await;
         cleanup.step("timers", step, timers.stop(step / 4)).await;
         cleanup.step("admin listener", step, admin_doors.stop(step / 4)).await;

@@ -16,7 +16,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::{
+    CancellationToken, WaitForCancellationFuture, WaitForCancellationFutureOwned,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::ledger::{Departure, Entry, Kind, Ledger};
@@ -172,6 +174,11 @@ impl Spawner {
     /// Ready as soon as the scope was asked to stop.
     pub fn stopping(&self) -> WaitForCancellationFuture<'_> {
         self.0.soft.cancelled()
+    }
+
+    /// As [`Spawner::stopping`], for what may outlive this handle.
+    pub fn stopping_owned(&self) -> WaitForCancellationFutureOwned {
+        self.0.soft.clone().cancelled_owned()
     }
 
     /// Whether the scope was asked to stop.

@@ -25,3 +25,4 @@ pub use exchange::Exchange;
 pub use roll::{Roll, Rolled, UpstreamRow};
 pub use secret::Secret;
 pub use stream::{Answer, Ask, Parts, Upstream, UpstreamConfig};
+pub use tls::Tls;

@@ -60,6 +60,7 @@ async fn speak(core: &Core, matches: &ArgMatches, text: String, speed: f32) -> a
         text,
         voice: matches.get_one::<String>("voice").cloned(),
         model: None,
+        instructions: None,
         speed,
         format,
         owner: "say".into(),
@@ -67,7 +68,7 @@ async fn speak(core: &Core, matches: &ArgMatches, text: String, speed: f32) -> a
         extra_bytes: 0,
         departure: Departure::default(),
     };
-    let Speaking { mut reader, spoken, .. } = core.speech.speak(utterance)?;
+    let Speaking { mut reader, spoken, .. } = core.speech.speak(utterance).await?;
     while let Some(bytes) = reader.next().await {
         bar.set_position(spoken.bytes() as u64);
         if !sink.write(&bytes?).await? {

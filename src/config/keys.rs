@@ -9,6 +9,8 @@ use super::ConfigError;
 pub enum Kind {
     /// Any text.
     Text,
+    /// Text that is never shown.
+    Secret,
     /// Texts, in flags and environment divided by commas.
     List,
     /// A whole number.
@@ -54,6 +56,27 @@ pub const KEYS: &[Key] = &[
     key("speech.default_voice", Kind::Text, "", "Voice for requests that name none"),
     key("speech.espeak.library", Kind::Text, "", "Path of libespeak-ng, if it is not in its place"),
     key("speech.workers", Kind::Whole, "2", "Worker processes of each engine"),
+    key("speech.fallback", Kind::List, "", "Engines that speak when the first cannot, in order"),
+    key("speech.openai.base_url", Kind::Text, "", "OpenAI-compatible server, as https://host/v1"),
+    key("speech.openai.api_key", Kind::Secret, "", "Its key; better by file or environment"),
+    key("speech.openai.model", Kind::Text, "", "Model to ask for; none: the client's"),
+    key("speech.openai.voices", Kind::List, "", "Its voices; none: it is asked for them"),
+    key(
+        "speech.openai.formats",
+        Kind::List,
+        "mp3,opus,flac,wav,pcm",
+        "Formats that it makes; the others are made here of its pcm or wav",
+    ),
+    key("speech.openai.pcm_hz", Kind::Whole, "24000", "Rate of its pcm, if it does not say"),
+    key("speech.openai.max_bytes", Kind::Whole, "67108864", "Longest answer"),
+    key("upstream.connect_seconds", Kind::Number, "2", "Name, connection and TLS to an upstream"),
+    key("upstream.first_byte_seconds", Kind::Number, "8", "From a request to its answer's head"),
+    key("upstream.idle_seconds", Kind::Number, "10", "From one byte of an answer to the next"),
+    key("upstream.total_seconds", Kind::Number, "3600", "From a request to its answer's end"),
+    key("upstream.max_client_age_seconds", Kind::Number, "300", "Clients are replaced at this age"),
+    key("upstream.grace_seconds", Kind::Number, "30", "What is in flight may last longer by this"),
+    key("upstream.max_in_flight", Kind::Whole, "600", "Requests to one upstream at once"),
+    key("upstream.keep_alive", Kind::Switch, "true", "Keep connections for the next request"),
     key("limits.connections", Kind::Whole, "4096", "Client connections open at once"),
     key("limits.slow_reader_seconds", Kind::Number, "20", "A reader must take 20 KiB within this"),
     key(
@@ -131,7 +154,7 @@ impl Key {
             hint: hint.to_string(),
         };
         Ok(match self.kind {
-            Kind::Text => text.into(),
+            Kind::Text | Kind::Secret => text.into(),
             Kind::List => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 parts.map(config::Value::from).collect::<Vec<_>>().into()

@@ -5,6 +5,7 @@ mod heap;
 mod ledger;
 mod memory;
 mod scrape;
+mod upstreams;
 
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
@@ -38,6 +39,8 @@ pub fn router(
         .get(admin, "/debug/ledger", ledger::show)
         .get(admin, "/debug/memory", memory::show)
         .get(admin, "/debug/config", config)
+        .get(admin, "/debug/upstreams", upstreams::show)
+        .post(admin, "/debug/upstreams/rotate", upstreams::rotate)
         .post(admin, "/debug/heap", heap::write);
     super::guarded(routes, services, origins, auth, None)
         .layer(Extension(baseline))

@@ -1,6 +1,8 @@
 //! The only map from a module's error to a status. Under `/v1` errors have OpenAI's shape,
 //! elsewhere RFC 9457's; 429 and 503 always say when to come again.
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -11,6 +13,7 @@ use super::auth::Denied;
 use super::limit::Exceeded;
 use crate::bounds::memory::profile::ProfileError;
 use crate::speech::SpeechError;
+use crate::upstream::{Fault, UpstreamError};
 
 /// Seconds after which a refused client may try again: what is short comes back within a piece.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -207,12 +210,6 @@ impl ApiError {
             .retry_after(seconds.max(1))
     }
 
-    /// 502: the engine failed before its first audio.
-    pub fn engine_failed(reason: &str) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, format!("the engine failed: {reason}"))
-            .code("engine_failed")
-    }
-
     /// The `type` that OpenAI's clients expect for a status.
     fn kind(&self) -> &'static str {
         match self.status {
@@ -269,6 +266,34 @@ impl From<SpeechError> for ApiError {
                 unavailable().code("over_budget").retry_after(RETRY_AFTER_SECONDS)
             }
             SpeechError::Busy(_) => unavailable().code("busy").retry_after(RETRY_AFTER_SECONDS),
+            SpeechError::Failed(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, message).code("engine_failed")
+            }
+            SpeechError::Upstream(error) => error.into(),
+        }
+    }
+}
+
+impl From<UpstreamError> for ApiError {
+    fn from(error: UpstreamError) -> Self {
+        let message = error.to_string();
+        let with = |status| Self::new(status, message.as_str());
+        let later = |after: Option<Duration>| {
+            let seconds =
+                after.map_or(RETRY_AFTER_SECONDS, |after| after.as_millis().div_ceil(1000) as u32);
+            with(StatusCode::SERVICE_UNAVAILABLE).retry_after(seconds.max(RETRY_AFTER_SECONDS))
+        };
+        match error.fault {
+            Fault::Saturated { .. } => later(None).code("upstream_saturated"),
+            Fault::Open { retry_after } => later(Some(retry_after)).code("upstream_down"),
+            Fault::Busy { retry_after, .. } => later(retry_after).code("upstream_busy"),
+            Fault::Refused { .. } => with(StatusCode::BAD_REQUEST).code("upstream_refused"),
+            Fault::NotConnected(_) | Fault::NoAnswer(_) | Fault::Stalled(_) | Fault::Endless(_) => {
+                with(StatusCode::GATEWAY_TIMEOUT).code("upstream_timeout")
+            }
+            Fault::Unreachable(_) => with(StatusCode::BAD_GATEWAY).code("upstream_unreachable"),
+            Fault::Denied(_) => with(StatusCode::BAD_GATEWAY).code("upstream_denied"),
+            _ => with(StatusCode::BAD_GATEWAY).code("upstream_failed"),
         }
     }
 }

@@ -31,8 +31,8 @@ const NOT_BUILT: [&str; 1] = ["aac"];
 const SPEEDS: std::ops::RangeInclusive<f32> = 0.25..=4.0;
 /// The sound as it is, or in events.
 const STREAM_FORMATS: [&str; 2] = ["audio", "sse"];
-const PARAMETERS: [&str; 6] =
-    ["input", "model", "voice", "response_format", "speed", "stream_format"];
+const PARAMETERS: [&str; 7] =
+    ["input", "model", "voice", "response_format", "speed", "stream_format", "instructions"];
 
 /// What is to be spoken, and how; anything else in it is ignored, as OpenAI does.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -48,6 +48,9 @@ struct SpeechRequest {
     speed: Option<f32>,
     #[schema(schema_with = told::stream_format)]
     stream_format: Option<String>,
+    /// How it is to be spoken, in words; engines that do not understand them speak as always.
+    #[schema(max_length = 4096)]
+    instructions: Option<String>,
 }
 
 /// A voice by its name, or as OpenAI's object with an id; see `/v1/audio/voices`.
@@ -101,10 +104,15 @@ pub async fn create(
     let voice = asked.voice.map(|voice| match voice {
         VoiceName::Name(name) | VoiceName::Object { id: name } => name,
     });
+    if asked.instructions.as_ref().is_some_and(|text| text.chars().count() > SPEECH_INPUT_CHARS) {
+        let message = format!("instructions is longer than {SPEECH_INPUT_CHARS} characters");
+        return Err(ApiError::parameter("instructions", "instructions_too_long", message));
+    }
     let asker = Asker { services: &services, peer, id };
     let (mut utterance, places) = asker.utterance(asked.input, "input", asked.speed)?;
     utterance.format = format(asked.response_format.as_deref())?;
     (utterance.voice, utterance.model) = (voice, asked.model);
+    utterance.instructions = asked.instructions;
     if as_events {
         utterance.extra_bytes = SSE_SCRATCH_BYTES;
         return Ok(deliver::begin(&services, utterance, places, began).await?.events());
@@ -140,6 +148,7 @@ impl Asker<'_> {
             text,
             voice: None,
             model: None,
+            instructions: None,
             speed,
             format: Format::DEFAULT,
             owner: self.id,

@@ -36,7 +36,7 @@ pub async fn healthz() -> Response {
     responses((status = 200, description = "What lives, and in how much memory.", body = body::Status)),
 )]
 pub async fn status(State(services): State<Services>) -> Response {
-    let engine = |engine: &std::sync::Arc<dyn Engine>| {
+    let engine = |engine: &Engine| {
         let (ready, detail) = match engine.health() {
             Health::Ready(_) => (true, None),
             Health::Starting => (false, Some("starting".to_string())),
@@ -113,16 +113,20 @@ pub async fn readyz(State(services): State<Services>) -> Response {
     if services.readiness.is_full() {
         return not_ready("there is no room for more connections at present".into());
     }
-    let engines = services.speech.engines();
-    let default = &engines[0];
-    match default.health() {
-        Health::Ready(_) => {
-            let engines = engines.iter().map(|engine| engine.name()).collect();
-            Json(body::Ready { status: "ready", engines }).into_response()
+    // The default engine, or one that speaks for it.
+    let mut answering = services.speech.answering().map(|engine| (engine.name(), engine.health()));
+    let not_ready_yet = match answering.find(|(_, health)| matches!(health, Health::Ready(_))) {
+        Some(_) => None,
+        None => services.speech.answering().next().map(|engine| (engine.name(), engine.health())),
+    };
+    match not_ready_yet {
+        Some((name, Health::Starting)) => not_ready(format!("the engine {name} is starting")),
+        Some((name, Health::Unavailable(reason))) => {
+            not_ready(format!("the engine {name} cannot speak: {reason}"))
         }
-        Health::Starting => not_ready(format!("the engine {} is starting", default.name())),
-        Health::Unavailable(reason) => {
-            not_ready(format!("the engine {} cannot speak: {reason}", default.name()))
+        _ => {
+            let engines = services.speech.engines().iter().map(|engine| engine.name()).collect();
+            Json(body::Ready { status: "ready", engines }).into_response()
         }
     }
 }

@@ -15,6 +15,20 @@ fn rendered() -> String {
         drop(kinds.get_or_create(&KindLabel { kind: "task" }));
     }
     drop(m.ledger_entries.get_or_create(&KindLabel { kind: "task" }));
+    let upstream = "openai";
+    let upstreams = UpstreamLabel { upstream };
+    m.upstream_answer.observe(&upstreams, Duration::ZERO);
+    for counts in [&m.upstream_retries, &m.upstream_cut] {
+        drop(counts.get_or_create(&upstreams));
+    }
+    for gauges in
+        [&m.upstream_generation, &m.upstream_draining, &m.upstream_in_flight, &m.upstream_open]
+    {
+        drop(gauges.get_or_create(&upstreams));
+    }
+    drop(m.upstream_age.get_or_create(&upstreams));
+    drop(m.upstream_requests.get_or_create(&UpstreamRequestLabel { upstream, outcome: "open" }));
+    drop(m.speech_fallbacks.get_or_create(&FallbackLabel { from: "openai", to: "espeak" }));
     drop(m.ledger_disagreement.get_or_create(&WhatLabel { of: "fds" }));
     drop(m.memory_bytes.get_or_create(&MemoryLabel { kind: "rss" }));
     drop(m.memory_slope.get_or_create(&BoundLabel { bound: "low" }));

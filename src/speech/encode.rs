@@ -57,6 +57,13 @@ impl Plan {
         if ring > limits::LOG_BYTES { ring } else { limits::LOG_BYTES }
     }
 
+    /// All that a stream can hold that comes from elsewhere and is encoded here.
+    pub const fn recoded_bytes(self) -> usize {
+        let encoder = self.scratch_bytes - limits::SPEECH_SCRATCH_BYTES;
+        let own = limits::RECODED_RING_PAGES * limits::PAGE_BYTES + limits::RECODE_SCRATCH_BYTES;
+        own + encoder + limits::UPSTREAM_SIDE_BYTES + limits::LISTENER_BYTES
+    }
+
     /// All that a shared stream can hold beside what its readers do.
     pub const fn shared_bytes(self) -> usize {
         self.log_bytes() + self.scratch_bytes

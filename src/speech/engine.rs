@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::encode::Format;
 use super::voices::Voices;
 use crate::bounds::ring;
+use crate::ledger::Departure;
+use crate::upstream::{Body, UpstreamError};
 
 /// What an engine is asked to speak: one piece of at most `most_samples`.
 #[derive(Clone)]
@@ -114,8 +118,8 @@ pub enum Health {
     Unavailable(String),
 }
 
-/// Something that speaks. Dropping the receiver of [`Engine::speak`] cancels the job.
-pub trait Engine: Send + Sync + 'static {
+/// What every engine says of itself.
+pub trait Voiced: Send + Sync + 'static {
     /// Its name on the wire: `espeak`, `tone`, …
     fn name(&self) -> &'static str;
     /// Whether it can speak now.
@@ -123,11 +127,85 @@ pub trait Engine: Send + Sync + 'static {
     /// The voices that it has; empty until it is ready.
     fn voices(&self) -> Arc<Voices>;
     /// How long the job of a stream that has no audio yet would wait for its turn.
-    fn projected_wait(&self) -> Duration;
+    fn projected_wait(&self) -> Duration {
+        Duration::ZERO
+    }
     /// The worker processes that run now, for those who watch them; none for other engines.
     fn process_ids(&self) -> Vec<u32> {
         Vec::new()
     }
+}
+
+/// Speaks here, a bounded piece at a time. Dropping the receiver of [`PieceEngine::speak`] cancels the job.
+pub trait PieceEngine: Voiced {
     /// Queues a job.
     fn speak(&self, job: Job) -> mpsc::Receiver<Said>;
+}
+
+/// What a remote engine is asked to speak.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// All of the text.
+    pub text: String,
+    /// The engine's own name of the voice.
+    pub voice: String,
+    /// What the client called its model, where that names no engine of ours.
+    pub model: Option<String>,
+    /// How it is to be spoken, in words.
+    pub instructions: Option<String>,
+    /// 1.0 is the voice's natural speed.
+    pub speed: f32,
+    /// What the client is to get.
+    pub format: Format,
+    /// Who asks: the request's id.
+    pub owner: Arc<str>,
+    /// When its client left, once it has.
+    pub departure: Departure,
+}
+
+/// The audio of a whole text, as it comes from elsewhere.
+pub struct Sound {
+    /// The bytes.
+    pub body: Body,
+    /// What they are.
+    pub comes: Comes,
+}
+
+/// In which form a remote engine's audio comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comes {
+    /// In the format that was wished for.
+    AsWished,
+    /// As s16 little-endian mono at this rate in Hz.
+    Pcm(u32),
+    /// In a RIFF WAVE container around such samples.
+    Wav,
+}
+
+/// Speaks elsewhere, and a whole text at once. Dropping the future or the sound cancels the request.
+pub trait RemoteEngine: Voiced {
+    /// In which form the audio of a wish for `format` comes.
+    fn comes(&self, format: Format) -> Comes;
+    /// Asks for the audio of a text; ready with the head of the answer.
+    fn ask(&self, wish: Wish) -> BoxFuture<'static, Result<Sound, UpstreamError>>;
+}
+
+/// Something that speaks, here or elsewhere.
+#[derive(Clone)]
+pub enum Engine {
+    /// In workers of our own.
+    Pieces(Arc<dyn PieceEngine>),
+    /// On another server.
+    Remote(Arc<dyn RemoteEngine>),
+}
+
+impl std::ops::Deref for Engine {
+    type Target = dyn Voiced;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Engine::Pieces(engine) => &**engine,
+            Engine::Remote(engine) => &**engine,
+        }
+    }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::Ahead;
 use super::phrases::Keep;
+use super::remote::Passing;
 use crate::bounds::ring::{Broken, Closed};
 use crate::bounds::{Stake, log, ring};
 
@@ -24,6 +25,8 @@ pub enum Output {
 
 /// The consuming end, a stream of encoded bytes.
 pub struct Reader {
+    /// Taken from the source already, and given back.
+    first: Option<Bytes>,
     source: Source,
     /// What this reader holds beside the source: its connection's part of the plan.
     _stake: Option<Arc<Stake>>,
@@ -32,6 +35,7 @@ pub struct Reader {
 enum Source {
     Pipe(ring::Reader),
     Log(log::Reader),
+    Passing(Passing),
     Phrase { chunks: Arc<super::phrases::Phrase>, next: usize },
 }
 
@@ -120,17 +124,31 @@ impl Output {
 impl Reader {
     /// Of a ring, whose pages hold the stream's stake.
     pub fn pipe(reader: ring::Reader) -> Self {
-        Self { source: Source::Pipe(reader), _stake: None }
+        Self::of(Source::Pipe(reader), None)
     }
 
     /// Of a log, with the reader's own stake.
     pub fn log(reader: log::Reader, stake: Arc<Stake>) -> Self {
-        Self { source: Source::Log(reader), _stake: Some(stake) }
+        Self::of(Source::Log(reader), Some(stake))
     }
 
     /// Of a phrase that was kept, with the reader's own stake.
     pub fn phrase(chunks: Arc<super::phrases::Phrase>, stake: Arc<Stake>) -> Self {
-        Self { source: Source::Phrase { chunks, next: 0 }, _stake: Some(stake) }
+        Self::of(Source::Phrase { chunks, next: 0 }, Some(stake))
+    }
+
+    /// Of an upstream's answer, which holds the stream's stake.
+    pub fn passing(passing: Passing) -> Self {
+        Self::of(Source::Passing(passing), None)
+    }
+
+    fn of(source: Source, stake: Option<Arc<Stake>>) -> Self {
+        Self { first: None, source, _stake: stake }
+    }
+
+    /// Gives `bytes` back, which were the last that it gave.
+    pub fn give_back(&mut self, bytes: Bytes) {
+        self.first = Some(bytes);
     }
 }
 
@@ -138,9 +156,14 @@ impl tokio_stream::Stream for Reader {
     type Item = Result<Bytes, Broken>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match &mut self.get_mut().source {
+        let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        match &mut this.source {
             Source::Pipe(reader) => reader.poll_next(cx),
             Source::Log(reader) => reader.poll_next(cx),
+            Source::Passing(passing) => passing.poll_next(cx),
             Source::Phrase { chunks, next } => {
                 let chunk = chunks.chunk(*next);
                 *next += 1;

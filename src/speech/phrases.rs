@@ -27,6 +27,8 @@ pub struct Key {
     pub speed: u32,
     /// The container and codec.
     pub format: Format,
+    /// What else a remote engine was told: the model, and how to speak.
+    pub told: Option<(Option<String>, Option<String>)>,
     /// As it is spoken.
     pub text: String,
 }
@@ -162,6 +164,7 @@ mod tests {
             voice: "tone".into(),
             speed: 1.0f32.to_bits(),
             format: Format::Pcm,
+            told: None,
             text: text.into(),
         }
     }

@@ -6,11 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::encode::{Encoder, Format};
+use super::audio::{Audio, STEP_SAMPLES};
+use super::encode::Format;
 use super::output::Output;
-use super::resample::Resampler;
-use super::stretch::Stretcher;
-use super::{Ended, Engine, Job, LEAVING, Said, Spoken, clause};
+use super::{Ended, Job, LEAVING, PieceEngine, Said, Spoken, clause};
 use crate::bounds::ring::Closed;
 use crate::limits::{self, SPEECH_HZ};
 use crate::metrics::{Metrics, StreamEnd};
@@ -21,8 +20,6 @@ pub const SECONDS_PER_CHAR: f64 = 0.1;
 const PAUSE_SENTENCE: Duration = Duration::from_millis(350);
 const PAUSE_CLAUSE: Duration = Duration::from_millis(180);
 const PAUSE_PARAGRAPH: Duration = Duration::from_millis(550);
-/// Samples that are resampled and encoded at once.
-const STEP_SAMPLES: usize = 1024;
 /// Times that a piece is tried again after its worker was lost.
 const RETRIES: u32 = 1;
 /// Words of one text that may be left out because workers die of them.
@@ -33,7 +30,7 @@ const ENGINE_SPEED_LEAST: f32 = 0.457;
 
 /// What it takes to speak one stream.
 pub struct Speaker {
-    pub engine: Arc<dyn Engine>,
+    pub engine: Arc<dyn PieceEngine>,
     /// As [`clause::speakable`] made it.
     pub text: String,
     pub voice: String,
@@ -277,98 +274,6 @@ impl Stream {
     }
 }
 
-/// Resampling and encoding, with buffers that are used again.
-struct Audio {
-    stretcher: Stretcher,
-    factor: f64,
-    resampler: Resampler,
-    encoder: Encoder,
-    hz: u32,
-    input: Vec<i16>,
-    stretched: Vec<i16>,
-    output: Vec<i16>,
-    bytes: Vec<u8>,
-    /// Samples made so far, at 24 kHz.
-    made: u64,
-    /// Input samples of the unfinished word that were delivered already; its next job passes them
-    /// over.
-    inside_word: usize,
-}
-
-impl Audio {
-    /// `factor` is by how much what comes in is made longer.
-    fn new(hz: u32, factor: f64, format: Format) -> Result<Self, String> {
-        Ok(Self {
-            stretcher: Stretcher::new(hz, factor),
-            factor,
-            resampler: Resampler::new(hz, SPEECH_HZ).map_err(|error| error.to_string())?,
-            encoder: Encoder::new(format).map_err(|error| error.to_string())?,
-            hz,
-            input: Vec::new(),
-            stretched: Vec::new(),
-            output: Vec::new(),
-            bytes: Vec::new(),
-            made: 0,
-            inside_word: 0,
-        })
-    }
-
-    fn push(&mut self, pcm: &[u8], completes_word: bool) {
-        self.input.clear();
-        self.input.extend(pcm.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])));
-        self.inside_word = if completes_word { 0 } else { self.inside_word + self.input.len() };
-        self.encode();
-    }
-
-    fn silence(&mut self, samples: usize) {
-        self.input.clear();
-        self.input.resize(samples, 0);
-        self.encode();
-    }
-
-    fn finish(&mut self) {
-        self.input.clear();
-        self.stretched.clear();
-        self.output.clear();
-        self.stretcher.finish(&mut self.stretched);
-        self.resampler.push(&self.stretched, &mut self.output);
-        self.resampler.finish(&mut self.output);
-        self.made += self.output.len() as u64;
-        self.encoder.encode(&self.output, &mut self.bytes);
-        self.encoder.finish(&mut self.bytes);
-    }
-
-    fn encode(&mut self) {
-        self.stretched.clear();
-        self.output.clear();
-        self.stretcher.push(&self.input, &mut self.stretched);
-        self.resampler.push(&self.stretched, &mut self.output);
-        self.made += self.output.len() as u64;
-        self.encoder.encode(&self.output, &mut self.bytes);
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
-    }
-
-    /// Gets the emptied buffer back, so that the next piece needs no new one.
-    fn give_back(&mut self, mut bytes: Vec<u8>) {
-        bytes.clear();
-        self.bytes = bytes;
-    }
-
-    /// Input samples that surely become no more than `output` samples.
-    fn input_samples(&self, output: usize) -> u32 {
-        let stretched = output as u64 * u64::from(self.hz) / u64::from(SPEECH_HZ);
-        // What a stretcher still holds of the piece before comes with this one.
-        let (mut input, held) = (stretched as usize, self.stretcher.most_out(0));
-        if self.factor > 1.0 {
-            input = (input.saturating_sub(held) as f64 / self.factor) as usize;
-        }
-        u32::try_from(input).unwrap_or(u32::MAX)
-    }
-}
-
 fn duration_samples(duration: Duration, hz: u32) -> usize {
     (duration.as_secs_f64() * f64::from(hz)) as usize
 }
@@ -422,16 +327,5 @@ mod tests {
         assert_eq!(unfinished("an end.".into(), " And"), "an end.");
         assert_eq!(unfinished("the last".into(), "  "), "the last");
         assert_eq!(unfinished("今天".into(), "天气"), "今天");
-    }
-
-    #[test]
-    fn samples_of_an_unfinished_word_are_counted_until_it_is_complete() {
-        let mut audio = Audio::new(SPEECH_HZ, 1.0, Format::Pcm).expect("the same rate");
-        audio.push(&[0; 200], true);
-        assert_eq!(audio.inside_word, 0);
-        audio.push(&[0; 100], false);
-        assert_eq!(audio.inside_word, 50);
-        audio.push(&[0; 60], true);
-        assert_eq!(audio.inside_word, 0);
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// OpenAI's names, each a distinct espeak variant, so that its clients pass unchanged.
-const OPENAI_NAMES: [(&str, &str); 13] = [
+pub const OPENAI_NAMES: [(&str, &str); 13] = [
     ("alloy", "f2"),
     ("ash", "m1"),
     ("ballad", "m2"),
@@ -66,6 +66,9 @@ impl Voices {
     /// The voice that a client's `name` means: an id, an id with a variant, or one of OpenAI's.
     pub fn find(&self, name: &str) -> Option<Voice> {
         let name = name.trim().to_ascii_lowercase().replace('_', "-");
+        if let Some(voice) = self.plain(&name) {
+            return Some(voice.clone());
+        }
         if let Some((alias, variant)) = OPENAI_NAMES.iter().find(|(alias, _)| *alias == name) {
             // An engine without variants speaks them all with its default voice.
             let voice = self.plain(OPENAI_LANGUAGE).map(|base| base.with_variant(variant));
@@ -74,7 +77,7 @@ impl Voices {
             return Some(Voice { id: (*alias).into(), ..voice });
         }
         match name.split_once('+') {
-            None => self.plain(&name).or_else(|| self.of_language(&name)).cloned(),
+            None => self.of_language(&name).cloned(),
             Some((base, variant)) => {
                 let variant = self.variants.iter().find(|v| v.eq_ignore_ascii_case(variant))?;
                 let base = self.plain(base).or_else(|| self.of_language(base))?;
@@ -86,6 +89,7 @@ impl Voices {
     /// Every voice that can be asked for by a name of its own, OpenAI's names first.
     pub fn listed(&self) -> Vec<Voice> {
         let aliases = OPENAI_NAMES.iter().filter_map(|(alias, variant)| {
+            // One of that name stands among the others already.
             let voice = self.find(alias).filter(|_| self.has_variant(variant))?;
             let name = alias[..1].to_uppercase() + &alias[1..];
             Some(Voice { name, ..voice })
@@ -105,7 +109,9 @@ impl Voices {
     }
 
     fn plain(&self, id: &str) -> Option<&Voice> {
-        self.all.iter().find(|voice| voice.id.eq_ignore_ascii_case(id))
+        self.all
+            .iter()
+            .find(|voice| voice.id.len() == id.len() && settled(&voice.id).eq(id.bytes()))
     }
 
     /// A voice for a language that no id names alone: `fr` is `fr-fr`, and `zh` Mandarin.
@@ -136,6 +142,11 @@ impl Voice {
             ..self.clone()
         }
     }
+}
+
+/// A name as it is compared: language tags are written in either way.
+fn settled(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().map(|b| if b == b'_' { b'-' } else { b.to_ascii_lowercase() })
 }
 
 /// espeak's numbered variants are f1, f2, … and m1, m2, …; the others have names.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::voices::Voices;
-use super::{Engine, Health, Job, Said};
+use super::{Health, Job, PieceEngine, Said, Voiced};
 use crate::ledger::Kind;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -85,7 +85,7 @@ impl WorkerEngine {
     }
 }
 
-impl Engine for WorkerEngine {
+impl Voiced for WorkerEngine {
     fn name(&self) -> &'static str {
         self.shared.config.engine
     }
@@ -105,7 +105,9 @@ impl Engine for WorkerEngine {
     fn process_ids(&self) -> Vec<u32> {
         self.shared.said().processes.clone()
     }
+}
 
+impl PieceEngine for WorkerEngine {
     fn speak(&self, job: Job) -> mpsc::Receiver<Said> {
         let (said, hear) = mpsc::channel(limits::WORKER_FRAMES_QUEUED);
         let entry = self.spawner.ledger().enter(Kind::Job, Arc::clone(&job.owner), 0);

@@ -98,6 +98,24 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every [`Fault::name`].
+    pub const NAMES: &[&str] = &[
+        "saturated",
+        "open",
+        "unreachable",
+        "connect_timeout",
+        "timeout",
+        "broke",
+        "refused",
+        "denied",
+        "busy",
+        "status",
+        "garbage",
+        "too_long",
+        "stalled",
+        "cut",
+    ];
+
     /// Whether an answer of this status says in its body what the asker did wrong.
     pub fn explains(status: StatusCode) -> bool {
         matches!(status.as_u16(), 400 | 404 | 413 | 422)

@@ -13,6 +13,8 @@ use super::retry::{self, Retries};
 use crate::limits;
 use crate::metrics::{Metrics, UpstreamLabel, UpstreamRequestLabel};
 
+/// What is counted of a request that was answered.
+const ANSWERED: &str = "answered";
 /// Times that a request is made again.
 const RETRIES_MOST: u32 = 2;
 
@@ -41,6 +43,12 @@ impl Policy {
         let (open_for, open_most) = limits::BREAKER_OPEN;
         let terms = breaker::Terms { failures: limits::BREAKER_FAILURES, open_for, open_most };
         let (breaker, retries) = (Breaker::new(terms), Retries::default());
+        // There from the start, so that the first step up of a series is seen as one.
+        drop(metrics.upstream_retries.get_or_create(&UpstreamLabel { upstream }));
+        for outcome in std::iter::once(ANSWERED).chain(Fault::NAMES.iter().copied()) {
+            let label = UpstreamRequestLabel { upstream, outcome };
+            drop(metrics.upstream_requests.get_or_create(&label));
+        }
         Self { upstream, breaker, retries, metrics }
     }
 
@@ -108,7 +116,7 @@ impl Policy {
     }
 
     fn count<T>(&self, result: &Result<T, UpstreamError>, owner: &str, began: Instant) {
-        let outcome = result.as_ref().map_or_else(|error| error.fault.name(), |_| "answered");
+        let outcome = result.as_ref().map_or_else(|error| error.fault.name(), |_| ANSWERED);
         let label = UpstreamRequestLabel { upstream: self.upstream, outcome };
         self.metrics.upstream_requests.get_or_create(&label).inc();
         match result {

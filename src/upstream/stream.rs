@@ -107,6 +107,14 @@ impl Answer {
         let kind = said.unwrap_or_default().split(';').next().unwrap_or_default();
         kind.trim().to_ascii_lowercase()
     }
+
+    /// The parameter `name` of the media type.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let said = self.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let mut parameters = said.split(';').skip(1).filter_map(|part| part.split_once('='));
+        let found = parameters.find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.trim().trim_matches('"'))
+    }
 }
 
 impl Upstream {

@@ -92,7 +92,7 @@ async fn a_worker_is_replaced_after_its_number_of_jobs() {
     use evensong::ledger::Ledger;
     use evensong::metrics::Metrics;
     use evensong::speech::worker::{WorkerConfig, WorkerEngine};
-    use evensong::speech::{Ended, Engine, Health, Job, Said};
+    use evensong::speech::{Ended, Health, Job, PieceEngine, Said, Voiced};
     use evensong::tasks::Scope;
 
     let scope = Scope::new("test", Ledger::new());

@@ -10,8 +10,8 @@ use crate::bounds::memory::{State as Memory, allocator};
 use crate::http::Services;
 use crate::ledger::{Baseline, Census};
 use crate::metrics::{
-    BoundLabel, BuildLabel, Exposition, KindLabel, MemoryLabel, Metrics, StateLabel, WhatLabel,
-    set, set_seconds, set_total,
+    BoundLabel, BuildLabel, Exposition, KindLabel, MemoryLabel, Metrics, StateLabel, UpstreamLabel,
+    WhatLabel, set, set_seconds, set_total,
 };
 
 /// In the format that the client asks for: OpenMetrics, or Prometheus' own.
@@ -22,6 +22,7 @@ pub async fn metrics(
 ) -> Response {
     let metrics = &services.metrics;
     ledger(&services, metrics);
+    upstreams(&services, metrics);
     let process = Process::read();
     memory(&services, metrics, process.resident_bytes);
     let census = Census::take(&services.ledger, baseline).await;
@@ -54,6 +55,18 @@ fn ledger(services: &Services, metrics: &Metrics) {
     }
     metrics.ledger_idle.set(i64::from(services.ledger.is_idle()));
     set(&metrics.limit_keys, services.limits.remembered() as u64);
+}
+
+fn upstreams(services: &Services, metrics: &Metrics) {
+    for row in services.roll.rows() {
+        let (label, state) = (UpstreamLabel { upstream: row.name }, row.state);
+        set(&metrics.upstream_generation.get_or_create(&label), state.generation);
+        metrics.upstream_age.get_or_create(&label).set(state.age_ms as f64 / 1e3);
+        set(&metrics.upstream_draining.get_or_create(&label), state.draining as u64);
+        set(&metrics.upstream_in_flight.get_or_create(&label), state.in_flight as u64);
+        set(&metrics.upstream_open.get_or_create(&label), u64::from(row.open));
+        set_total(&metrics.upstream_cut.get_or_create(&label), state.cut);
+    }
 }
 
 fn memory(services: &Services, metrics: &Metrics, rss: u64) {

@@ -36,7 +36,6 @@ pub const CACHE_WORDS: [&str; 3] = ["hit", "shared", "miss"];
 /// A stream whose first audio is there.
 pub struct Begun {
     speaking: Speaking,
-    first: Bytes,
     format: Format,
     chars: usize,
     timing: String,
@@ -55,18 +54,14 @@ pub async fn begin(
         return Err(ApiError::leaving());
     }
     let (format, chars) = (utterance.format, utterance.text.chars().count());
-    let mut speaking = services.speech.speak(utterance)?;
-    let first = match tokio::time::timeout(HEAD_HOLD, speaking.reader.next()).await {
-        Ok(Some(Ok(first))) => first,
-        Ok(Some(Err(Broken(reason)))) => return Err(ApiError::engine_failed(&reason)),
-        Ok(None) => return Err(ApiError::engine_failed("it gave no audio")),
-        Err(_) => return Err(ApiError::no_audio_in_time()),
-    };
+    let speaking = tokio::time::timeout(HEAD_HOLD, services.speech.speak(utterance))
+        .await
+        .map_err(|_| ApiError::no_audio_in_time())??;
     let took = began.elapsed();
     services.metrics.first_audio.observe(took);
     let timing = format!("first;dur={:.2}", took.as_secs_f64() * 1e3);
     let metrics = services.metrics.clone();
-    Ok(Begun { speaking, first, format, chars, timing, metrics, places })
+    Ok(Begun { speaking, format, chars, timing, metrics, places })
 }
 
 impl Begun {
@@ -93,10 +88,10 @@ impl Begun {
     }
 
     fn split(self) -> (Head, impl Stream<Item = Result<Bytes, Broken>> + Send + use<>) {
-        let Begun { speaking, first, timing, metrics, places, .. } = self;
+        let Begun { speaking, timing, metrics, places, .. } = self;
         let Speaking { reader, made, voice, engine, bound_bytes, .. } = speaking;
         let counter = metrics.audio_bytes.clone();
-        let audio = tokio_stream::once(Ok(first)).chain(reader).map(move |chunk| {
+        let audio = reader.map(move |chunk| {
             // They are given back when the stream is.
             let _ = &places;
             if let Ok(bytes) = &chunk {

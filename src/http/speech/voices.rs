@@ -19,8 +19,9 @@ const MODEL_ALIASES: [&str; 3] = ["tts-1", "tts-1-hd", "gpt-4o-mini-tts"];
 
 /// What a voice says of itself, by the language of its tag. A voice of any other language counts:
 /// digits are read out in every one.
-const PREVIEWS: [(&str, &str); 24] = [
+const PREVIEWS: [(&str, &str); 25] = [
     ("en", "Good evening. This is how I sound."),
+    ("mul", "Good evening. This is how I sound."),
     ("de", "Guten Abend. So klinge ich."),
     ("fr", "Bonsoir. Voici ma voix."),
     ("es", "Buenas tardes. Así sueno yo."),
@@ -98,9 +99,18 @@ pub async fn list(State(services): State<Services>) -> Json<Voices> {
     Json(Voices { voices })
 }
 
-/// Ids are tags and names of `[a-z0-9+-]`; of these only the plus means something in a URL.
+/// Ids may be anything that another server calls its voices.
 fn preview_url(id: &str, engine: &str) -> String {
-    format!("/v1/audio/voices/{}/preview?model={engine}", id.replace('+', "%2B"))
+    let mut encoded = String::new();
+    for byte in id.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                encoded.push(byte.into())
+            }
+            _ => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    format!("/v1/audio/voices/{encoded}/preview?model={engine}")
 }
 
 /// The query of a preview.
