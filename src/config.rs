@@ -270,9 +270,12 @@ impl SpeechSettings {
         let engine = self.engine("speech.engine", &self.engine)?;
         let fallback = self.fallback.iter().map(|name| self.engine("speech.fallback", name));
         let fallback = fallback.collect::<Result<Vec<_>, _>>()?;
-        let named = std::iter::once(&engine).chain(&fallback);
-        if openai.is_none() && named.into_iter().any(|name| *name == openai::NAME) {
-            return Err(bad("speech.openai.base_url", "\"\"", "where the engine openai is"));
+        let hint = "speech.openai.base_url as well: where it is";
+        if openai.is_none() && engine == openai::NAME {
+            return Err(bad("speech.engine", engine, hint));
+        }
+        if openai.is_none() && fallback.contains(&openai::NAME) {
+            return Err(bad("speech.fallback", openai::NAME, hint));
         }
         if !(1..=limits::WORKERS_MOST).contains(&self.workers) {
             let hint = format!("between 1 and {}", limits::WORKERS_MOST);
@@ -374,10 +377,11 @@ mod tests {
             ("memory.samples", "2", "between 3 and 360"),
             ("memory.interval_seconds", "0", "between 0.05 and 3600"),
             ("speech.engine", "siri", "espeak or tone or openai"),
-            ("speech.engine", "openai", "where the engine openai is"),
+            ("speech.engine", "openai", "where it is"),
+            ("speech.fallback", "openai", "where it is"),
             ("speech.fallback", "siri", "espeak or tone or openai"),
             ("speech.openai.base_url", "api.openai.com", "https://host"),
-            ("speech.openai.api_key", "sk-1", "whom the key is for"),
+            ("speech.openai.api_key", "(set)", "whom the key is for"),
             ("speech.openai.formats", "aac", "some of mp3"),
             ("speech.openai.pcm_hz", "1", "between 8000"),
             ("upstream.max_in_flight", "0", "between 1 and"),

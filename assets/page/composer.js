@@ -70,7 +70,7 @@ export class Composer {
         return characters(this.#text.value) / 15 / this.#speedNow;
     }
 
-    /** The id of the voice that was chosen last time. */
+    /** The key of the voice that was chosen last time. */
     get rememberedVoice() {
         return this.#settings.voice;
     }
@@ -106,7 +106,7 @@ export class Composer {
     /** The request's body. */
     get body() {
         return {
-            model: "tts-1",
+            model: this.#voice?.model ?? "tts-1",
             input: this.#text.value,
             voice: this.#voice?.id ?? "alloy",
             response_format: this.way.asks,
@@ -158,7 +158,7 @@ export class Composer {
         const { note } = this.way;
         if (this.#way.textContent !== note) this.#way.textContent = note;
         this.#curl.textContent = curl(this.body, this.#keyed);
-        this.#settings = { voice: this.#voice?.id ?? this.#settings.voice, speed, format: this.#format };
+        this.#settings = { voice: this.#voice?.key ?? this.#settings.voice, speed, format: this.#format };
         try {
             localStorage.setItem(SETTINGS_NAME, JSON.stringify(this.#settings));
         } catch {

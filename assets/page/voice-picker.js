@@ -97,7 +97,7 @@ export class VoicePicker {
         const number = this.#shown.length;
         this.#found.textContent =
             number === 0 ? "No voice has that in its name." : `${number} voice${number > 1 ? "s" : ""}`;
-        const chosen = this.#shown.findIndex((voice) => voice.id === this.chosen?.id);
+        const chosen = this.#shown.findIndex((voice) => voice.key === this.chosen?.key);
         this.#move(Math.max(0, chosen));
     }
 
@@ -109,7 +109,7 @@ export class VoicePicker {
     }
 
     #option(voice) {
-        const selected = voice.id === this.chosen?.id;
+        const selected = voice.key === this.chosen?.key;
         const option = element("div", {
             role: "option",
             id: `voice-${this.#shown.indexOf(voice)}`,

@@ -22,15 +22,21 @@ export async function loadVoices(remembered) {
     try {
         const response = await ask("v1/audio/voices", { signal: AbortSignal.timeout(LIST_MS) });
         const { voices } = await response.json();
-        const good = voices.filter((voice) => typeof voice?.id === "string").map(complete);
+        const named = voices.filter((voice) => typeof voice?.id === "string");
+        // The first engine of the list is the one that a request without a model of its own means, and the
+        // only one that others may speak for.
+        const good = named.map((voice) => complete(voice, named[0].engine));
         if (good.length === 0) throw new Error("it is empty");
         return { voices: good, notice: null, failure: null };
     } catch (error) {
         const why = lower(error.message).replace(/\.$/, "");
-        const names = remembered && !KNOWN.includes(remembered) ? [...KNOWN, remembered] : KNOWN;
+        const keys = remembered && !KNOWN.includes(remembered) ? [...KNOWN, remembered] : KNOWN;
         return {
             failure: error,
-            voices: names.map((id) => complete({ id })),
+            voices: keys.map((key) => {
+                const [id, engine] = key.split("/").reverse();
+                return complete({ id, engine });
+            }),
             notice: `The server's list of voices is not to be had (${why}). These names always work.`,
         };
     }
@@ -59,13 +65,17 @@ export function matching(voices, query) {
 
 /** The voice to begin with: the remembered one, else a name of OpenAI's, else the first. */
 export function firstChoice(voices, remembered) {
-    const named = (id) => voices.find((voice) => voice.id === id);
+    const named = (key) => voices.find((voice) => voice.key === key);
     return named(remembered) ?? named("alloy") ?? named("en-us") ?? voices[0];
 }
 
-function complete({ id, name, language, gender, engine, preview_url: preview }) {
+function complete({ id, name, language, gender, engine, preview_url: preview }, standard) {
+    const other = engine && engine !== standard;
     const voice = {
         id,
+        // Two engines may have voices of one name.
+        key: other ? `${engine}/${id}` : id,
+        model: other ? engine : "tts-1",
         name: name || id,
         language: language || "",
         family: language ? family(language) : "Names",

@@ -23,5 +23,6 @@ mod speech;
 mod tidy;
 mod tls;
 mod upstream;
+mod upstream_child;
 mod visible;
 mod workers;
