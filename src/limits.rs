@@ -95,6 +95,10 @@ pub const BODY_LEAST_BYTES: usize = 5 * KIB;
 pub const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
 /// A server that leaves gives this to whoever has come and not asked yet.
 pub const LEAVING_GRACE: Duration = Duration::from_millis(250);
+/// What of an answer is ready is handed to the socket together, up to so many bytes,
+pub const GATHER_BYTES: usize = 64 * KIB;
+/// and in so many parts.
+pub const GATHER_PARTS: usize = 16;
 /// Idle time between two requests of one connection; longer than the proxies in front keep theirs.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
 /// A reader that takes nothing of what waits is cut after this; `SLOW_READER_BYTES` taken buy it anew.
@@ -259,16 +263,18 @@ pub const PHRASE_BUDGET_PART: u64 = 8;
 
 // ---- Upstream -----------------------------------------------------------------------------------
 
-/// Replaced generations of one client on which something may still be in flight; with one more, the
-/// oldest is cut before its grace is over.
-pub const DRAINING_MOST: usize = 8;
+/// Replaced generations of one client on which something may still be in flight; where there are so many, the
+/// next one waits until one of them is over.
+pub const DRAINING_MOST: usize = 32;
+/// How soon that is seen.
+pub const DRAINING_POLL: Duration = Duration::from_millis(50);
 /// Pause before a client that could not be built is tried again; the old one stays until then.
 pub const REBUILD_PAUSE: Duration = Duration::from_secs(5);
 /// `SO_RCVBUF` of upstream sockets, doubled by the kernel: what an upstream may send that nobody reads yet.
-pub const UPSTREAM_RECEIVE_BUFFER_BYTES: u32 = 64 * KIB as u32;
+pub const UPSTREAM_RECEIVE_BUFFER_BYTES: u32 = 32 * KIB as u32;
 /// hyper's read buffer of an upstream's connection (`http1_max_buf_size`). As much may wait behind it for
 /// the stream that reads it, and as much be on its way to the client.
-pub const UPSTREAM_BUFFER_BYTES: usize = 64 * KIB;
+pub const UPSTREAM_BUFFER_BYTES: usize = 32 * KIB;
 /// Connections of one upstream that are kept for the next request.
 pub const UPSTREAM_IDLE_MOST: usize = 8;
 /// How long they are.

@@ -305,7 +305,12 @@ impl Parts {
             true => engine.voices().default_voice(),
             false => self.voice(engine, asked)?,
         };
-        let text = clause::speakable(&utterance.text);
+        let text = match engine {
+            Engine::Pieces(_) => clause::speakable(&utterance.text),
+            // As the client wrote it: such an engine has its own way with numbers and signs.
+            Engine::Remote(_) if !clause::has_speech(&utterance.text) => String::new(),
+            Engine::Remote(_) => utterance.text.trim().to_string(),
+        };
         if text.is_empty() {
             return Err(SpeechError::NothingToSay);
         }
@@ -532,10 +537,10 @@ impl Parts {
 impl Wanted<'_> {
     /// The whole of it, as a remote engine gets it: in the client's own words.
     fn wish(&self) -> Wish {
-        let Utterance { model, instructions, speed, format, owner, departure, text, .. } =
+        let Utterance { model, instructions, speed, format, owner, departure, .. } =
             &self.utterance;
         Wish {
-            text: text.trim().to_string(),
+            text: self.text.clone(),
             voice: self.voice.engine_name.clone(),
             model: model.clone().filter(|name| !ENGINE_NAMES.contains(&name.as_str())),
             instructions: instructions.clone(),
@@ -559,10 +564,7 @@ impl Wanted<'_> {
                     Some((self.utterance.model.clone(), self.utterance.instructions.clone()))
                 }
             },
-            text: match self.engine {
-                Engine::Pieces(_) => self.text.clone(),
-                Engine::Remote(_) => self.utterance.text.trim().to_string(),
-            },
+            text: self.text.clone(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! replaced, and piled up sockets and buffers. Invariants: requests always find a client that was built; each
 //! finishes on the generation it began with, or is cut when that generation's grace is over; a generation is
 //! gone, sockets and all, when its last request is; there are never more than [`DRAINING_MOST`] behind the
-//! one that is in use.
+//! one that is in use, for where there are, the next one waits.
 //!
 //! It holds anything: a client of hyper's or reqwest's, the transport of a search engine's crate.
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::ledger::{Departure, Entry, Kind};
-use crate::limits::{DRAINING_MOST, REBUILD_PAUSE};
+use crate::limits::{DRAINING_MOST, DRAINING_POLL, REBUILD_PAUSE};
 use crate::tasks::Spawner;
 
 /// How clients of one upstream are replaced.
@@ -231,22 +231,35 @@ impl<T: Send + Sync + 'static> Aged<T> {
     async fn grow_old(self) {
         let mut at = self.next_birth();
         loop {
-            let grace = self.lock().draining.front().map(|old| old.until);
-            let next = grace.map_or(at, |grace| grace.min(at));
-            let due = tokio::select! {
+            let next = match self.soonest_end() {
+                // Asked for, or of age, and there are too many already: as soon as one of them is over.
+                _ if self.is_crowded() && at <= Instant::now() => Instant::now() + DRAINING_POLL,
+                Some(grace) => grace.min(at),
+                None => at,
+            };
+            tokio::select! {
                 biased;
                 () = self.0.spawner.stopping() => return,
-                () = self.0.wanted.notified() => true,
-                () = tokio::time::sleep_until(next) => at <= Instant::now(),
-            };
-            if due {
+                () = self.0.wanted.notified() => at = Instant::now(),
+                () = tokio::time::sleep_until(next) => {}
+            }
+            self.end_graces(Instant::now());
+            if at <= Instant::now() && !self.is_crowded() {
                 at = match self.replace().await {
                     true => self.next_birth(),
                     false => Instant::now() + REBUILD_PAUSE,
                 };
             }
-            self.end_graces(Instant::now());
         }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.lock().draining.len() >= DRAINING_MOST
+    }
+
+    /// When the next grace is over.
+    fn soonest_end(&self) -> Option<Instant> {
+        self.lock().draining.front().map(|old| old.until)
     }
 
     /// Builds the next generation and puts it in the place of the one in use, which drains.
@@ -276,13 +289,13 @@ impl<T: Send + Sync + 'static> Aged<T> {
         true
     }
 
-    /// Cuts what is in flight on generations whose time is over, and on the oldest where there are too many.
+    /// Forgets the generations on which nothing is in flight, and cuts what is on those whose grace is over.
     fn end_graces(&self, now: Instant) {
         let mut generations = self.lock();
         let draining = &mut generations.draining;
         draining.retain(|old| old.uses.strong_count() > 0);
         while let Some(oldest) = draining.front() {
-            if oldest.until > now && draining.len() <= DRAINING_MOST {
+            if oldest.until > now {
                 break;
             }
             // The generation itself holds one.

@@ -113,9 +113,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process.wait()
 
 
-def start(binary: str, folder: Path, log: Path) -> subprocess.Popen[str]:
+def start(
+    binary: str, folder: Path, log: Path, settings: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     # Settings of whoever runs the tests, from a file or the environment, must not reach the server.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("EVENSONG_")}
+    environment |= settings or {}
     command = [binary, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--announce"]
     with log.open("wb") as errors:
         return subprocess.Popen(

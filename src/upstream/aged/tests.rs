@@ -150,19 +150,23 @@ async fn one_that_cannot_be_built_leaves_the_old_one_and_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_often_it_is_replaced_few_are_kept() {
+async fn however_often_it_is_to_be_replaced_few_are_kept_and_none_is_cut_before_its_time() {
     let house = House::new(Ages { in_flight: 100, ..ages() }).await;
     let mut turns = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..DRAINING_MOST + 20 {
         turns.push(house.turn().await);
         house.pool.rotate();
         pass(Duration::from_millis(50)).await;
     }
-    assert!(house.pool.state().draining <= DRAINING_MOST, "{:?}", house.pool.state());
-    let cut = turns.iter().filter(|turn| turn.generation.over.is_cancelled()).count();
-    assert_eq!(cut, 30 - DRAINING_MOST, "the oldest were told to let go");
+    assert_eq!(house.pool.state().draining, DRAINING_MOST);
+    assert!(!turns.iter().any(|turn| turn.is_over()), "all of them are within their grace");
+    // The one that was asked for comes as soon as there is room.
+    turns.remove(0);
+    pass(2 * DRAINING_POLL).await;
+    assert_eq!(house.pool.state().generation, DRAINING_MOST as u64 + 2);
     turns.clear();
-    assert_eq!((house.gone(), house.ledger.live(Kind::UpstreamClient)), (30, 1));
+    pass(2 * DRAINING_POLL).await;
+    assert_eq!((house.pool.state().draining, house.ledger.live(Kind::UpstreamClient)), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
