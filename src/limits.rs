@@ -305,6 +305,26 @@ pub const UPSTREAM_ERROR_BYTES: usize = 64 * KIB;
 pub const UPSTREAM_ERROR_CHARS: usize = 300;
 /// The longest answer of a short exchange.
 pub const UPSTREAM_JSON_BYTES: usize = MIB;
+/// A line of server-sent events, and the data of one event: a piece of a text in its envelope has 300 bytes.
+pub const EVENT_BYTES: usize = 64 * KIB;
+
+// ---- Answers ------------------------------------------------------------------------------------
+
+/// The longest question: 4,096 characters, as many as one request may have spoken.
+pub const QUESTION_BYTES: usize = 16 * KIB;
+/// Turns before the question that whoever answers is told of,
+pub const HISTORY_TURNS: usize = 16;
+/// and bytes of them.
+pub const HISTORY_BYTES: usize = 16 * KIB;
+/// The longest system prompt that can be configured.
+pub const SYSTEM_PROMPT_BYTES: usize = 16 * KIB;
+/// The longest answer: half an hour of speech.
+pub const ANSWER_BYTES: usize = 32 * KIB;
+/// And the events in which it comes: read and let go of, but each word has 300 bytes around it, and a model
+/// may think ten times as long as it speaks.
+pub const ANSWER_STREAM_BYTES: u64 = 16 * MIB as u64;
+/// How much of a reason that nobody knows is passed on.
+pub const FINISH_CHARS: usize = 32;
 
 // ---- Leaving ------------------------------------------------------------------------------------
 

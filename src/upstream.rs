@@ -11,6 +11,7 @@ mod body;
 pub mod breaker;
 pub mod dial;
 mod error;
+pub mod events;
 mod exchange;
 mod policy;
 pub mod retry;

@@ -83,6 +83,9 @@ pub enum Fault {
     /// The answer cannot be understood.
     #[error("its answer makes no sense: {0}")]
     Garbage(String),
+    /// It said in the middle of its answer that there will be no more.
+    #[error("it gave up in the middle of its answer: {0}")]
+    GaveUp(String),
     /// The answer is longer than it may be.
     #[error("its answer is longer than {0} bytes")]
     TooLong(u64),
@@ -163,6 +166,7 @@ impl Fault {
             Fault::Busy { .. } => "busy",
             Fault::Status(_) | Fault::Redirect(_) => "status",
             Fault::WrongType { .. } | Fault::Garbage(_) => "garbage",
+            Fault::GaveUp(_) => "gave_up",
             Fault::TooLong(_) | Fault::Endless(_) => "too_long",
             Fault::Stalled(_) => "stalled",
             Fault::Cut => "cut",

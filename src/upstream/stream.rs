@@ -238,8 +238,17 @@ impl Upstream {
         }
         let reading = answer.body.beginning(limits::UPSTREAM_ERROR_BYTES);
         let read = timeout_at(until, reading).await.ok().and_then(Result::ok).unwrap_or_default();
-        let said = self.0.config.key.taken_out_of(&words(&read));
-        Fault::of_status(status, &answer.headers, Some(said))
+        Fault::of_status(status, &answer.headers, Some(self.words(&read)))
+    }
+
+    /// What it says in the JSON of an error, fit to be passed on.
+    pub fn words(&self, error: &[u8]) -> String {
+        words(error, &self.0.config.key)
+    }
+
+    /// As an error of this upstream.
+    pub fn error(&self, fault: Fault) -> UpstreamError {
+        UpstreamError { upstream: self.name(), fault }
     }
 }
 
@@ -296,14 +305,16 @@ fn plain(answer: Answer) -> Result<Answer, Fault> {
     }
 }
 
-/// The words of an error, from the JSON of any of the usual shapes.
-pub(super) fn words(body: &[u8]) -> String {
+/// The words of an error, from the JSON of any of the usual shapes. The key is taken out before they are
+/// shortened: half of it would not be found.
+pub(super) fn words(body: &[u8], key: &Secret) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let json = json.unwrap_or_default();
     let said = ["/error/message", "/detail/message", "/detail", "/message", "/error"];
     let said = said.into_iter().find_map(|place| json.pointer(place)?.as_str());
     let said = said.unwrap_or("it does not say why");
-    said.chars().filter(|c| !c.is_control()).take(limits::UPSTREAM_ERROR_CHARS).collect()
+    let said: String = said.chars().filter(|c| !c.is_control()).collect();
+    key.taken_out_of(&said).chars().take(limits::UPSTREAM_ERROR_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -320,9 +331,11 @@ mod tests {
             (b"<html>", "it does not say why"),
             (b"", "it does not say why"),
         ] {
-            assert_eq!(words(body), said);
+            assert_eq!(words(body, &Secret::default()), said);
         }
-        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(10_000));
-        assert_eq!(words(long.as_bytes()).len(), limits::UPSTREAM_ERROR_CHARS);
+        let key = Secret::new("sk-canary");
+        let long = format!(r#"{{"message":"{}"}}"#, "sk-canary".repeat(1000));
+        let said = words(long.as_bytes(), &key);
+        assert_eq!(said, "*".repeat(limits::UPSTREAM_ERROR_CHARS), "no part of it is left");
     }
 }
