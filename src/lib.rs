@@ -8,6 +8,7 @@
 //! | [`server`] | builds the parts, runs them, ends them |
 //! | [`config`] | what the program can be told |
 //! | [`http`] | connections, routes, errors |
+//! | [`answer`] | who writes answers: a language model |
 //! | [`speech`] | text to audio: engines, workers, streams |
 //! | [`upstream`] | clients of what lives elsewhere |
 //! | [`bounds`] | what may be promised to clients: budget and ring |
@@ -15,6 +16,7 @@
 //! | [`ledger`] | what lives, by kind and owner |
 //! | [`limits`], [`metrics`] | every limit and every number on one page each |
 
+pub mod answer;
 pub mod bounds;
 pub mod cli;
 pub mod config;
