@@ -4,6 +4,7 @@
 //!
 //! File < environment < flags. [`KEYS`] is the one table from which all three take their names.
 
+mod answer;
 mod cgroup;
 mod door;
 mod keys;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::http::listen::DoorConfig;
 use crate::limits;
 use crate::speech::openai;
+use answer::AnswerSettings;
+pub use answer::{AnswerConfig, LlmUpstream};
 pub use door::AccessConfig;
 use door::{LimitSettings, TlsSettings};
 pub use keys::{ALIASES, KEYS, Key, Kind};
@@ -38,6 +41,8 @@ pub struct Config {
     pub budget_bytes: u64,
     /// Who speaks.
     pub speech: SpeechConfig,
+    /// Who writes answers.
+    pub answer: AnswerConfig,
     /// The public listeners.
     pub door: DoorConfig,
     /// Who may come in, and how much.
@@ -131,6 +136,7 @@ pub struct Settings {
     trusted_proxies: Vec<String>,
     tls: TlsSettings,
     speech: SpeechSettings,
+    answer: AnswerSettings,
     upstream: UpstreamSettings,
     limits: LimitSettings,
     memory: MemorySettings,
@@ -229,6 +235,7 @@ impl Settings {
             admin,
             budget_bytes: self.budget_bytes,
             speech: self.speech.check(&self.upstream)?,
+            answer: self.answer.check(&self.upstream)?,
             door: self.limits.door()?,
             access,
             memory: self.memory.check()?,

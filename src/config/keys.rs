@@ -69,6 +69,23 @@ pub const KEYS: &[Key] = &[
     ),
     key("speech.openai.pcm_hz", Kind::Whole, "24000", "Rate of its pcm, if it does not say"),
     key("speech.openai.max_bytes", Kind::Whole, "67108864", "Longest answer"),
+    key(
+        "answer.llm.base_url",
+        Kind::Text,
+        "",
+        "Who writes answers: an OpenAI-compatible server's URL",
+    ),
+    key("answer.llm.api_key", Kind::Secret, "", "Its key; better by file or environment"),
+    key("answer.llm.model", Kind::Text, "", "Its model, as it calls it"),
+    key(
+        "answer.llm.system_prompt",
+        Kind::Text,
+        "You are a voice assistant. Answer in a few plain sentences that can be read aloud: \
+         no lists, no headings, no links, no Markdown.",
+        "What the model is told before all else",
+    ),
+    key("answer.llm.max_tokens", Kind::Whole, "0", "Longest answer; 0: the server's own limit"),
+    key("answer.llm.temperature", Kind::Number, "-1", "0 to 2; -1: as the server has it"),
     key("upstream.connect_seconds", Kind::Number, "2", "Name, connection and TLS to an upstream"),
     key("upstream.first_byte_seconds", Kind::Number, "8", "From a request to its answer's head"),
     key("upstream.idle_seconds", Kind::Number, "10", "From one byte of an answer to the next"),

@@ -139,7 +139,8 @@ impl OpenAiSettings {
     }
 }
 
-fn base(name: &'static str, text: &str) -> Result<Base, ConfigError> {
+/// Where an upstream is, as the setting `name` has it.
+pub(super) fn base(name: &'static str, text: &str) -> Result<Base, ConfigError> {
     Base::parse(text).map_err(|error| bad(name, without_userinfo(text), error.to_string()))
 }
 
@@ -151,7 +152,8 @@ fn without_userinfo(text: &str) -> String {
     }
 }
 
-fn key(name: &'static str, key: &Secret) -> Result<Secret, ConfigError> {
+/// What lets us in, as the setting `name` has it.
+pub(super) fn key(name: &'static str, key: &Secret) -> Result<Secret, ConfigError> {
     if !key.is_empty() && key.bearer().is_none() {
         return Err(bad(name, "(set)", "text without control characters"));
     }
