@@ -1,6 +1,7 @@
 //! The command line. Invariant: what a command prints for programs goes to standard output, what it
 //! says to people to standard error; an error says what to do.
 
+mod ask;
 mod check;
 mod keys;
 mod log;
@@ -48,6 +49,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match name {
         "check" if sub.get_flag("health") => check::health(&config),
         "check" => check::print(&settings),
+        "ask" => block_on(ask::run(&config, sub)),
         "say" => block_on(say::run(&config, sub)),
         "voices" => block_on(voices::run(&config)),
         // Before the command or behind it.
@@ -120,7 +122,7 @@ pub fn command() -> Command {
         .about("A voice and TTS streaming service whose memory stays flat")
         .arg(announce.clone())
         .subcommand(Command::new("serve").about("Serve (the default)").arg(announce))
-        .subcommands([say, voices, keys::command(), check, engine])
+        .subcommands([say, ask::command(), voices, keys::command(), check, engine])
         .arg(
             Arg::new("config")
                 .long("config")

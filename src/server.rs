@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use anyhow::Context;
 
+use crate::answer::Responder;
+use crate::answer::llm::Llm;
 use crate::bounds::Budget;
 use crate::bounds::memory::profile::Profiles;
 use crate::bounds::memory::{Books, Watch};
-use crate::config::{Config, RemoteSpeech, ShutdownConfig};
+use crate::config::{Config, LlmUpstream, RemoteSpeech, ShutdownConfig};
 use crate::http::admin::Shown;
 use crate::http::auth::Auth;
 use crate::http::limit::Limits;
@@ -64,6 +66,8 @@ pub struct Core {
     pub metrics: Metrics,
     /// Who speaks.
     pub speech: Speech,
+    /// Who writes answers, if somebody does.
+    pub responder: Option<Arc<dyn Responder>>,
     /// What is asked elsewhere.
     pub roll: Roll,
     streams: Scope,
@@ -72,7 +76,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// Starts the engines and what speaks with them.
+    /// Starts the engines and what speaks with them, and whoever writes answers.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let (ledger, metrics) = (Ledger::new(), Metrics::default());
         let budget = Budget::new(config.budget_bytes);
@@ -81,7 +85,7 @@ impl Core {
         let upstreams = Scope::new("upstreams", ledger.clone());
         let tls = Authorities::default();
         let parts = Parts { spawner: upstreams.spawner(), metrics: metrics.clone(), tls };
-        let (remote, rolled) = match &config.speech.openai {
+        let (remote, mut rolled) = match &config.speech.openai {
             None => (None, Vec::new()),
             Some(remote) => remote_speech(remote, &parts).await.map(|(e, r)| (Some(e), r))?,
         };
@@ -100,8 +104,12 @@ impl Core {
             default_voice: config.speech.default_voice.clone(),
         };
         let speech = Speech::new(voicing, budget.clone(), metrics.clone(), streams.spawner());
+        let responder = responder(config, &parts).await?.map(|(responder, row)| {
+            rolled.push(row);
+            responder
+        });
         let roll = Roll::new(rolled);
-        Ok(Self { budget, ledger, metrics, speech, roll, streams, workers, upstreams })
+        Ok(Self { budget, ledger, metrics, speech, responder, roll, streams, workers, upstreams })
     }
 
     /// Waits until the default engine has said whether it can speak.
@@ -120,6 +128,18 @@ impl Core {
         self.workers.stop(limits::SHUTDOWN_HARD_STOP / 2).await;
         self.upstreams.stop(std::time::Duration::ZERO).await;
     }
+}
+
+/// Who writes answers, if somebody is configured, and what the operator may ask of its clients.
+pub async fn responder(
+    config: &Config,
+    parts: &Parts,
+) -> anyhow::Result<Option<(Arc<dyn Responder>, Box<dyn Rolled>)>> {
+    let Some(LlmUpstream { llm, upstream }) = config.answer.llm.clone() else { return Ok(None) };
+    let failed = |why: String| anyhow::anyhow!("answer.llm: {why}");
+    let upstream = Upstream::start(upstream, parts).await.map_err(failed)?;
+    let row = upstream.rolled();
+    Ok(Some((Arc::new(Llm::new(upstream, llm)), row)))
 }
 
 /// The engine on another server, and what the operator may ask of its clients.

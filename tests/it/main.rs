@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests start processes and clients
 
 mod access;
+mod ask;
 mod calm;
 mod child;
 mod cli;
