@@ -110,12 +110,6 @@ class Halves:
             os.sched_setaffinity(0, self.load)
 
 
-def machine_seconds() -> float:
-    """CPU time that anything on this machine has had so far: all of proc(5)'s but idle and iowait."""
-    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
-    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
-
-
 def wrk(server: Server, engine: str, connections: int, seconds: float, pause_ms: int) -> Load:
     script = Path(__file__).with_name("lib") / "load.lua"
     host, port = server.address
@@ -199,10 +193,10 @@ def measure(report: Report, halves: Halves, engine: str, seconds: float) -> None
         rounds, others = [], []
         for _ in range(ROUNDS):
             peak = wrk(server, engine, at, PEAK_SECONDS, 0)
-            busy, ours = machine_seconds(), server.cpu_seconds() + time.process_time()
+            busy, ours = machine.busy_seconds(), server.cpu_seconds() + time.process_time()
             over = wrk(server, engine, connections, seconds, PAUSE_MS)
             ours = server.cpu_seconds() + time.process_time() + over.cpu_seconds - ours
-            others.append((machine_seconds() - busy - ours) / over.seconds)
+            others.append((machine.busy_seconds() - busy - ours) / over.seconds)
             rounds.append(Round(peak, over))
         crowd.over.set()
         crowd.join()

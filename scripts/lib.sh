@@ -82,6 +82,17 @@ need_slowhttptest() {
         "slowhttptest openssl" "slowhttptest openssl" "slowhttptest"
 }
 
+need_nginx() {
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null ||
+        install "The bench of what passes through compares with nginx, which is not there." "nginx-light" "nginx" "nginx"
+}
+
+need_haproxy() {
+    PATH=$PATH:/usr/sbin command -v haproxy >/dev/null ||
+        install "The bench of what passes through compares with HAProxy, which is not there." \
+            "haproxy" "haproxy" "haproxy"
+}
+
 need_python() {
     python3 -c 'import venv, ensurepip' 2>/dev/null ||
         install "The tests with real clients need Python 3.10 or newer and its venv module." \

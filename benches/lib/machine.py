@@ -21,6 +21,8 @@ class Memory:
     # Resident set size, each process by itself.
     server_rss: int
     workers_rss: int
+    # Pages of its own that were written to, which is what nobody else could give back.
+    private_dirty: int = 0
 
     @property
     def rss(self) -> int:
@@ -54,6 +56,12 @@ def cpu_seconds(server: int) -> float:
     return ticks / _TICKS
 
 
+def busy_seconds() -> float:
+    """CPU time that anything on this machine has had so far: all of proc(5)'s but idle and iowait."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / _TICKS
+
+
 def memory(server: int) -> Memory:
     """The memory of the server and its living workers."""
     own, workers = _rollup(server), [_rollup(worker) for worker in children(server)]
@@ -61,6 +69,7 @@ def memory(server: int) -> Memory:
         pss=own["Pss"] + sum(worker["Pss"] for worker in workers),
         server_rss=own["Rss"],
         workers_rss=sum(worker["Rss"] for worker in workers),
+        private_dirty=own["Private_Dirty"] + sum(worker["Private_Dirty"] for worker in workers),
     )
 
 
@@ -77,16 +86,34 @@ def socket_bytes(port: int) -> int:
     bytes with w, so the two are not added; the larger one counts, in case w has let go first.
     The structures behind a socket (about 4 KiB with its file and inode) are not shown anywhere.
     """
-    command = ["ss", "--tcp", "--all", "--memory", "--numeric", "--no-header", f"sport = :{port}"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    except FileNotFoundError:
-        raise SystemExit("ss is not there: install iproute2") from None
+    return _memory_of_sockets(f"sport = :{port}")
+
+
+def socket_bytes_towards(port: int) -> int:
+    """The same of the sockets whose other side is at `port`."""
+    return _memory_of_sockets(f"dport = :{port}")
+
+
+def connections(port: int) -> int:
+    """Established connections whose local port this is."""
+    return len(_sockets("state", "established", f"sport = :{port}").splitlines())
+
+
+def _memory_of_sockets(which: str) -> int:
     total = 0
-    for shown in re.findall(r"skmem:\(([^)]*)\)", listed.stdout):
+    for shown in re.findall(r"skmem:\(([^)]*)\)", _sockets("--all", "--memory", which)):
         fields = {name: int(value) for name, value in re.findall(r"([a-z]+)(\d+)", shown)}
         total += fields["r"] + max(fields["w"], fields["t"]) + fields["o"] + fields["bl"]
     return total
+
+
+def _sockets(*which: str) -> str:
+    """One line a socket, as ss(8) shows it."""
+    command = ["ss", "--tcp", "--numeric", "--oneline", "--no-header", *which]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    except FileNotFoundError:
+        raise SystemExit("ss is not there: install iproute2") from None
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -104,4 +131,4 @@ def _rollup(pid: int) -> dict[str, int]:
     except (FileNotFoundError, ProcessLookupError):
         text = ""
     sums = {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text, re.M)}
-    return {"Pss": 0, "Rss": 0} | sums
+    return {"Pss": 0, "Rss": 0, "Private_Dirty": 0} | sums

@@ -54,6 +54,8 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     # What servers said on standard error beyond the usual, and how they ended.
     complaints: list[str] = field(default_factory=list)
+    # What the figures are of, such as versions.
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_kept(self) -> bool:
@@ -65,6 +67,8 @@ class Report:
 
     def close(self, json_file: Path | None) -> int:
         """Prints all of it, and writes it where it was asked for; the exit status of the whole."""
+        for note in self.notes:
+            print(f"{note}\n")
         print(self.table())
         if self.complaints:
             print("\nThe server said on standard error, or did:\n")
@@ -78,7 +82,7 @@ class Report:
         for figure in figures:
             if not math.isfinite(figure["measured"]):
                 figure["measured"] = None  # JSON has no word for it
-        whole = {"ok": self.is_kept, "figures": figures, "complaints": self.complaints}
+        whole = {"ok": self.is_kept, "notes": self.notes, "figures": figures, "complaints": self.complaints}
         path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

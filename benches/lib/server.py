@@ -88,12 +88,24 @@ class Server:
         return self.process.pid
 
     def get(self, path: str) -> bytes:
-        """An answer of the admin listener. One connection is kept, so that looking opens nothing;
-        a kept connection that was closed meanwhile is opened again."""
+        """An answer of the admin listener."""
+        return self._ask("GET", path)
+
+    def post(self, path: str) -> bytes:
+        """Has the admin listener do something."""
+        return self._ask("POST", path)
+
+    def _ask(self, method: str, path: str) -> bytes:
+        """One connection is kept, so that looking opens nothing; a kept connection that was closed
+        meanwhile is opened again."""
         for last in (False, True):
             try:
-                self._admin.request("GET", path)
-                return self._admin.getresponse().read()
+                self._admin.request(method, path)
+                answer = self._admin.getresponse()
+                body = answer.read()
+                if method == "POST" and answer.status >= 300:
+                    raise SystemExit(f"{method} {path} was answered {answer.status}: {body[:200]!r}")
+                return body
             except (http.client.HTTPException, OSError):
                 self._admin.close()
                 if last:
