@@ -53,8 +53,10 @@ pub const RECODE_SCRATCH_BYTES: usize = 32 * KIB;
 pub const RECODED_RING_PAGES: usize = 2;
 /// Events carry base64: an event and what it is made of.
 pub const SSE_SCRATCH_BYTES: usize = 8 * KIB;
-/// No stream of any kind may reserve more than this (promise P1, figure 4).
+/// No stream that is made here may reserve more than this (promise P1, figure 4),
 pub const STREAM_MOST_BYTES: usize = 448 * KIB;
+/// and none that comes from elsewhere, and holds two sockets, more than this.
+pub const REMOTE_STREAM_MOST_BYTES: usize = 592 * KIB;
 
 // ---- Connections --------------------------------------------------------------------------------
 
@@ -99,6 +101,8 @@ pub const LEAVING_GRACE: Duration = Duration::from_millis(250);
 pub const GATHER_BYTES: usize = 64 * KIB;
 /// and in so many parts.
 pub const GATHER_PARTS: usize = 16;
+/// Frames of one answer that the protocol may hold: each costs half a KiB, however little is in it.
+pub const FRAMES_MOST: usize = 16;
 /// Idle time between two requests of one connection; longer than the proxies in front keep theirs.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
 /// A reader that takes nothing of what waits is cut after this; `SLOW_READER_BYTES` taken buy it anew.
@@ -271,14 +275,14 @@ pub const DRAINING_POLL: Duration = Duration::from_millis(50);
 /// Pause before a client that could not be built is tried again; the old one stays until then.
 pub const REBUILD_PAUSE: Duration = Duration::from_secs(5);
 /// `SO_RCVBUF` of upstream sockets, doubled by the kernel: what an upstream may send that nobody reads yet.
-pub const UPSTREAM_RECEIVE_BUFFER_BYTES: u32 = 32 * KIB as u32;
+pub const UPSTREAM_RECEIVE_BUFFER_BYTES: u32 = 64 * KIB as u32;
 /// hyper's read buffer of an upstream's connection (`http1_max_buf_size`). As much may wait behind it for
 /// the stream that reads it, and as much be on its way to the client.
-pub const UPSTREAM_BUFFER_BYTES: usize = 32 * KIB;
+pub const UPSTREAM_BUFFER_BYTES: usize = 64 * KIB;
 /// Connections of one upstream that are kept for the next request.
 pub const UPSTREAM_IDLE_MOST: usize = 8;
-/// How long they are.
-pub const UPSTREAM_IDLE: Duration = Duration::from_secs(20);
+/// How long they are: the pool looks every so often, so that one may be kept twice as long, 20 s.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(10);
 /// Requests to one upstream at once that can be configured.
 pub const UPSTREAM_IN_FLIGHT_MOST: usize = 100_000;
 /// A request waits so long for its turn where too many are in flight.
@@ -299,6 +303,18 @@ pub const VOICES_EVERY: Duration = Duration::from_secs(300);
 pub const VOICES_MOST: usize = 2000;
 /// Longest name of one.
 pub const VOICE_NAME_CHARS: usize = 64;
+/// What the books count for a piece of an upstream's audio at the least: what it costs to hand it on.
+pub const PASSED_LEAST_BYTES: u64 = 512;
+/// Audio from elsewhere is written on in pieces of so many bytes at the least, but for the first and the last: a
+/// piece that is kept costs a hundred bytes beside its own.
+pub const BROUGHT_LEAST_BYTES: usize = KIB;
+/// Where another engine may speak for one, that has so long for its first audio; what is left of
+/// [`HEAD_HOLD`] is the other's.
+pub const FIRST_ENGINE_WAIT: Duration = Duration::from_millis(8500);
+/// From the head of an upstream's answer to its first audio, where another engine may speak instead.
+pub const FIRST_AUDIO_AFTER_HEAD: Duration = Duration::from_millis(500);
+/// Time from failing to hear of an upstream's voices to asking again.
+pub const VOICES_RETRY: Duration = Duration::from_secs(15);
 /// Of an upstream's error, so much is read,
 pub const UPSTREAM_ERROR_BYTES: usize = 64 * KIB;
 /// and so much of what it says is passed on.
@@ -377,6 +393,8 @@ pub const PROFILES_KEPT: usize = 16;
 pub const LEDGER_SHARDS: usize = 16;
 
 const _: () = {
+    // What comes from elsewhere holds two sockets.
+    assert!(PASSING_BYTES <= 480 * KIB);
     // That each format's stream keeps within STREAM_MOST_BYTES is asserted where its plan is made.
     // A whole piece must fit the ring, or a job could never be started.
     assert!(

@@ -102,6 +102,7 @@ impl Core {
             engines: config.speech.engines().into_iter().map(engine).collect(),
             fallback: config.speech.fallback.clone(),
             default_voice: config.speech.default_voice.clone(),
+            first_wait: first_wait(config),
         };
         let speech = Speech::new(voicing, budget.clone(), metrics.clone(), streams.spawner());
         let responder = responder(config, &parts).await?.map(|(responder, row)| {
@@ -140,6 +141,14 @@ pub async fn responder(
     let upstream = Upstream::start(upstream, parts).await.map_err(failed)?;
     let row = upstream.rolled();
     Ok(Some((Arc::new(Llm::new(upstream, llm)), row)))
+}
+
+/// How long an engine has for its first audio where another may speak for it: a little more than for the head of its
+/// answer, and never so long that nothing is left to the other.
+fn first_wait(config: &Config) -> std::time::Duration {
+    let remote = config.speech.openai.as_ref().map(|remote| remote.upstream.first_byte);
+    let most = limits::FIRST_ENGINE_WAIT;
+    remote.map_or(most, |head| (head + limits::FIRST_AUDIO_AFTER_HEAD).min(most))
 }
 
 /// The engine on another server, and what the operator may ask of its clients.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
 use crate::bounds::ring::Broken;
@@ -164,6 +165,9 @@ pub enum SpeechError {
     /// The server on which the engine runs did not do what it was asked for.
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
+    /// The server leaves before the first audio.
+    #[error("{LEAVING}")]
+    Leaving,
     /// The engine has more to do than it can.
     #[error("the engine is busy: the first sound would have to wait {} ms", .0.as_millis())]
     Busy(Duration),
@@ -178,6 +182,7 @@ struct Parts {
     /// Places of those that speak when the first cannot, in this order.
     fallback: Vec<usize>,
     default_voice: Option<String>,
+    first_wait: Duration,
     budget: Budget,
     phrases: Phrases,
     ledger: Ledger,
@@ -196,6 +201,8 @@ pub struct Voicing {
     pub fallback: Vec<&'static str>,
     /// The voice when a request names none.
     pub default_voice: Option<String>,
+    /// Where another engine may speak for one, that has so long for its first audio.
+    pub first_wait: Duration,
 }
 
 /// A request whose engine, voice and text are known.
@@ -210,15 +217,24 @@ struct Wanted<'a> {
 impl Speech {
     /// A service over the engines of `voicing`; streams run in `spawner`'s scope.
     pub fn new(voicing: Voicing, budget: Budget, metrics: Metrics, spawner: Spawner) -> Self {
-        let Voicing { engines, fallback, default_voice } = voicing;
+        let Voicing { engines, fallback, default_voice, first_wait } = voicing;
         assert!(!engines.is_empty(), "a speech service has at least one engine");
         let place = |name| engines.iter().position(|engine| engine.name() == name);
         let fallback = fallback.into_iter().filter_map(place).filter(|place| *place > 0).collect();
         let ledger = spawner.ledger().clone();
         let phrase_bytes = budget.state().total / limits::PHRASE_BUDGET_PART;
         let phrases = Phrases::new(phrase_bytes, ledger.clone());
-        let parts =
-            Parts { engines, fallback, default_voice, budget, phrases, ledger, metrics, spawner };
+        let parts = Parts {
+            engines,
+            fallback,
+            default_voice,
+            first_wait,
+            budget,
+            phrases,
+            ledger,
+            metrics,
+            spawner,
+        };
         Self(Arc::new(parts))
     }
 
@@ -255,7 +271,16 @@ impl Speech {
                 utterance.voice = utterance.voice.filter(known);
             }
             let first = engines[0].name();
-            match parts.begin(engine, utterance, failed.is_some()).await {
+            let beginning = parts.begin(engine, utterance, failed.is_some());
+            let is_last = engines.last().is_some_and(|last| last.name() == engine.name());
+            let begun = match is_last {
+                true => beginning.await,
+                false => timeout(parts.first_wait, beginning).await.unwrap_or_else(|_| {
+                    let waited = parts.first_wait.as_millis();
+                    Err(SpeechError::Failed(format!("no audio within {waited} ms")))
+                }),
+            };
+            match begun {
                 Ok(speaking) => {
                     if failed.is_some() {
                         let label = FallbackLabel { from: first, to: engine.name() };
@@ -347,7 +372,11 @@ impl Parts {
         let bytes = bytes + wanted.utterance.extra_bytes;
         let stake = self.reserve(bytes, &wanted.utterance.owner, departure)?;
         let bound = stake.bytes();
-        let sound = engine.ask(wanted.wish()).await?;
+        let sound = tokio::select! {
+            biased;
+            () = self.spawner.stopping() => return Err(SpeechError::Leaving),
+            sound = engine.ask(wanted.wish()) => sound?,
+        };
         if sound.comes == Comes::AsWished {
             let stopping = self.spawner.stopping_owned();
             let (metrics, failed) = (self.metrics.clone(), failure.clone());
@@ -405,7 +434,8 @@ impl Parts {
         let listener = self.reserve(bytes, owner, departure)?;
         let mut bound = listener.bytes();
         let mut stake = None;
-        let found = self.phrases.find(wanted.key(), || -> Result<_, SpeechError> {
+        let mut failure = Failure::default();
+        let found = self.phrases.find(wanted.key(), &failure, || -> Result<_, SpeechError> {
             self.check_wait(&wanted)?;
             let plan = wanted.utterance.format.plan();
             let upstream = match wanted.engine {
@@ -419,15 +449,17 @@ impl Parts {
             stake = Some(shared);
             Ok(log)
         })?;
-        let failure = Failure::default();
         let (reader, made, spoken) = match found {
             Found::Kept(phrase) => (Reader::phrase(phrase, listener), Made::Hit, Spoken::default()),
-            Found::Running(log) => (Reader::log(log, listener), Made::Shared, Spoken::default()),
+            Found::Running(log, theirs) => {
+                failure = theirs;
+                (Reader::log(log, listener), Made::Shared, Spoken::default())
+            }
             Found::Begun(writer, log, keep) => {
                 let stake = stake.expect("what begins has reserved");
                 bound += stake.bytes();
                 let nobodys = Departure::default();
-                let output = Output::Log(writer, keep);
+                let output = Output::Log(writer, Some(keep));
                 let spoken = self.start(&wanted, &nobodys, output, stake, &failure);
                 (Reader::log(log, listener), Made::Miss, spoken)
             }

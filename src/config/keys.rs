@@ -91,7 +91,7 @@ pub const KEYS: &[Key] = &[
     key("upstream.idle_seconds", Kind::Number, "10", "From one byte of an answer to the next"),
     key("upstream.total_seconds", Kind::Number, "3600", "From a request to its answer's end"),
     key("upstream.max_client_age_seconds", Kind::Number, "300", "Clients are replaced at this age"),
-    key("upstream.grace_seconds", Kind::Number, "30", "What is in flight may last longer by this"),
+    key("upstream.grace_seconds", Kind::Number, "600", "What is in flight may last longer by this"),
     key("upstream.max_in_flight", Kind::Whole, "600", "Requests to one upstream at once"),
     key("upstream.keep_alive", Kind::Switch, "true", "Keep connections for the next request"),
     key("limits.connections", Kind::Whole, "4096", "Client connections open at once"),

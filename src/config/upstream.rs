@@ -59,7 +59,7 @@ impl UpstreamSettings {
         let least = 0.05;
         let most =
             seconds("upstream.max_client_age_seconds", self.max_client_age_seconds, 1.0, 86_400.0)?;
-        let grace = seconds("upstream.grace_seconds", self.grace_seconds, 0.0, 3600.0)?;
+        let grace = seconds("upstream.grace_seconds", self.grace_seconds, 0.0, 86_400.0)?;
         if self.max_in_flight == 0 || self.max_in_flight > limits::UPSTREAM_IN_FLIGHT_MOST {
             let hint = format!("between 1 and {}", limits::UPSTREAM_IN_FLIGHT_MOST);
             return Err(bad("upstream.max_in_flight", self.max_in_flight, hint));
@@ -107,8 +107,8 @@ impl OpenAiSettings {
         if formats.is_empty() {
             return Err(bad("speech.openai.formats", "", "at least one, as mp3,opus,flac,wav,pcm"));
         }
-        if !(8_000..=192_000).contains(&self.pcm_hz) {
-            return Err(bad("speech.openai.pcm_hz", self.pcm_hz, "between 8000 and 192000"));
+        if !(8_000..=48_000).contains(&self.pcm_hz) {
+            return Err(bad("speech.openai.pcm_hz", self.pcm_hz, "between 8000 and 48000"));
         }
         let least = limits::KIB as u64;
         if self.max_bytes < least {

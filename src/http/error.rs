@@ -269,6 +269,7 @@ impl From<SpeechError> for ApiError {
             SpeechError::Failed(_) => {
                 Self::new(StatusCode::BAD_GATEWAY, message).code("engine_failed")
             }
+            SpeechError::Leaving => Self::leaving(),
             SpeechError::Upstream(error) => error.into(),
         }
     }

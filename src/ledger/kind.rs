@@ -87,6 +87,19 @@ impl Kind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
+    /// Whether things of this kind are kept until they are used or old, with a cap of their own: that there are
+    /// more of them is no growth.
+    pub const fn is_kept(self) -> bool {
+        matches!(
+            self,
+            Kind::Phrase
+                | Kind::Ticket
+                | Kind::UpstreamSocket
+                | Kind::UpstreamTask
+                | Kind::ForeignSocket
+        )
+    }
+
     /// Whether one thing of this kind is one task of the runtime.
     pub const fn is_task(self) -> bool {
         matches!(

@@ -82,6 +82,11 @@ impl Audio {
         self.encoder.encode(&self.output, &mut self.bytes);
     }
 
+    /// Bytes that are encoded so far.
+    pub fn encoded(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// What is encoded so far.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)

@@ -169,6 +169,8 @@ pub struct Sound {
     pub body: Body,
     /// What they are.
     pub comes: Comes,
+    /// Whether its end can be told from its connection's; else it is not kept.
+    pub is_framed: bool,
 }
 
 /// In which form a remote engine's audio comes.

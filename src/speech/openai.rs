@@ -23,7 +23,7 @@ pub const NAME: &str = "openai";
 /// Asked for where neither the client nor the settings name a model.
 const MODEL: &str = "tts-1";
 /// Any of these may stand before audio of any kind; some servers know no better.
-const UNSPECIFIC: [&str; 3] = ["", "application/octet-stream", "binary/octet-stream"];
+const UNSPECIFIC: [&str; 2] = ["application/octet-stream", "binary/octet-stream"];
 
 /// What is known of the server beside its address.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +88,8 @@ impl OpenAi {
                 () = scope.stopping() => return,
                 asked = exchange.errand("/audio/voices", &owner) => asked,
             };
+            let answered = !matches!(&asked, Err(error) if !error.fault.is_the_askers());
+            let pause = if answered { limits::VOICES_EVERY } else { limits::VOICES_RETRY };
             match asked.map(|json| voices_of(&json)) {
                 Ok(Some(voices)) => self.learn(voices),
                 // OpenAI's own server has no such list; its voices are known.
@@ -99,7 +101,7 @@ impl OpenAi {
             tokio::select! {
                 biased;
                 () = scope.stopping() => return,
-                () = tokio::time::sleep(limits::VOICES_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -152,6 +154,10 @@ impl RemoteEngine for OpenAi {
     fn comes(&self, format: Format) -> Comes {
         let makes = |format| self.config.formats.contains(&format);
         match format {
+            // Ours has one rate.
+            Format::Pcm if makes(format) && self.config.pcm_hz != SPEECH_HZ => {
+                Comes::Pcm(self.config.pcm_hz)
+            }
             format if makes(format) => Comes::AsWished,
             _ if makes(Format::Pcm) => Comes::Pcm(self.config.pcm_hz),
             _ => Comes::Wav,
@@ -159,7 +165,7 @@ impl RemoteEngine for OpenAi {
     }
 
     fn ask(&self, wish: Wish) -> BoxFuture<'static, Result<Sound, UpstreamError>> {
-        let comes = self.comes(wish.format);
+        let (comes, wished) = (self.comes(wish.format), wish.format);
         let format = match comes {
             Comes::AsWished => wish.format,
             Comes::Pcm(_) => Format::Pcm,
@@ -178,16 +184,14 @@ impl RemoteEngine for OpenAi {
         let upstream = self.upstream.clone();
         async move {
             let answer = upstream.open(&ask).await?;
-            match check(&answer, format) {
-                Ok(said) => {
-                    let comes = match (comes, said) {
-                        (Comes::Pcm(_), Some(hz)) => Comes::Pcm(hz),
-                        (comes, _) => comes,
-                    };
-                    Ok(Sound { body: answer.body, comes })
-                }
-                Err(fault) => Err(UpstreamError { upstream: upstream.name(), fault }),
-            }
+            let said = check(&answer, format).map_err(|fault| upstream.error(fault))?;
+            let comes = match said {
+                // Ours has one rate, and whoever asked for pcm expects that.
+                Some(hz) if format == Format::Pcm && wished == format && hz == SPEECH_HZ => comes,
+                Some(hz) if format == Format::Pcm => Comes::Pcm(hz),
+                _ => comes,
+            };
+            Ok(Sound { is_framed: answer.is_framed, body: answer.body, comes })
         }
         .boxed()
     }
@@ -202,15 +206,21 @@ fn check(answer: &Answer, format: Format) -> Result<Option<u32>, Fault> {
         Format::Flac => matches!(got.as_str(), "audio/flac" | "audio/x-flac"),
         Format::Wav => matches!(got.as_str(), "audio/wav" | "audio/x-wav" | "audio/wave"),
         Format::Pcm => {
-            matches!(got.as_str(), "audio/pcm" | "audio/l16" | "audio/x-pcm" | "audio/raw")
+            // Not audio/l16, whose bytes are in the other order (RFC 2586).
+            matches!(got.as_str(), "audio/pcm" | "audio/x-pcm" | "audio/raw")
         }
     };
+    let channels = answer.parameter("channels").unwrap_or("1");
+    let fits = fits && (format != Format::Pcm || channels == "1");
     if !fits && !UNSPECIFIC.contains(&got.as_str()) {
-        let got = got.chars().filter(|c| !c.is_control()).take(64).collect();
+        let got = match got.as_str() {
+            "" => "no word on its type".into(),
+            _ => got.chars().filter(|c| !c.is_control()).take(64).collect(),
+        };
         return Err(Fault::WrongType { got, wanted: format.content_type() });
     }
     match (format, answer.parameter("rate").and_then(|rate| rate.parse().ok())) {
-        (Format::Pcm, Some(hz @ 8_000..=192_000)) => Ok(Some(hz)),
+        (Format::Pcm, Some(hz @ 8_000..=48_000)) => Ok(Some(hz)),
         _ => Ok(None),
     }
 }
@@ -234,7 +244,10 @@ fn voices_of(json: &Value) -> Option<Voices> {
     (!voices.is_empty()).then(|| listed(voices))
 }
 
-fn listed(all: Vec<Voice>) -> Voices {
+/// Each name once: of two that differ in case alone, or in how a dash is written, the second could not be asked for.
+fn listed(mut all: Vec<Voice>) -> Voices {
+    let mut seen = std::collections::HashSet::new();
+    all.retain(|voice| seen.insert(voice.id.to_ascii_lowercase().replace('_', "-")));
     let default = all.iter().position(|voice| voice.id == OPENAI_NAMES[0].0).unwrap_or(0);
     Voices { default, all, variants: Vec::new() }
 }

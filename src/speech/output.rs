@@ -20,7 +20,7 @@ pub enum Output {
     /// For one reader, freed as it reads.
     Pipe(ring::Writer),
     /// For several, kept whole; at its good end it may be kept as a phrase.
-    Log(log::Writer, Keep),
+    Log(log::Writer, Option<Keep>),
 }
 
 /// The consuming end, a stream of encoded bytes.
@@ -35,7 +35,7 @@ pub struct Reader {
 enum Source {
     Pipe(ring::Reader),
     Log(log::Reader),
-    Passing(Passing),
+    Passing(Box<Passing>),
     Phrase { chunks: Arc<super::phrases::Phrase>, next: usize },
 }
 
@@ -96,11 +96,24 @@ impl Output {
         }
     }
 
+    /// The same, whose bytes are not to be kept for others.
+    pub fn unkept(self) -> Self {
+        match self {
+            Output::Log(writer, _) => Output::Log(writer, None),
+            pipe => pipe,
+        }
+    }
+
     /// Ends the stream well.
     pub fn finish(self) {
         match self {
             Output::Pipe(writer) => writer.finish(),
-            Output::Log(writer, keep) => keep.done(writer.finish()),
+            Output::Log(writer, keep) => {
+                let whole = writer.finish();
+                if let Some(keep) = keep {
+                    keep.done(whole);
+                }
+            }
         }
     }
 
@@ -139,7 +152,7 @@ impl Reader {
 
     /// Of an upstream's answer, which holds the stream's stake.
     pub fn passing(passing: Passing) -> Self {
-        Self::of(Source::Passing(passing), None)
+        Self::of(Source::Passing(Box::new(passing)), None)
     }
 
     fn of(source: Source, stake: Option<Arc<Stake>>) -> Self {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 
 use super::encode::Format;
+use super::remote::Failure;
 use crate::bounds::{Budget, Reservation, log};
 use crate::ledger::{Entry, Kind, Ledger};
 use crate::limits;
@@ -47,7 +48,7 @@ pub struct Phrases(Arc<Inner>);
 
 struct Inner {
     kept: Cache<Key, Arc<Phrase>>,
-    running: Mutex<HashMap<Key, log::Door>>,
+    running: Mutex<HashMap<Key, (log::Door, Failure)>>,
     budget: Budget,
     ledger: Ledger,
 }
@@ -56,8 +57,8 @@ struct Inner {
 pub enum Found {
     /// It is kept.
     Kept(Arc<Phrase>),
-    /// Somebody else has it made just now.
-    Running(log::Reader),
+    /// Somebody else has it made just now; what goes wrong with it does so for both.
+    Running(log::Reader, Failure),
     /// It is made from here on, and the guard says when it ended.
     Begun(log::Writer, log::Reader, Keep),
 }
@@ -95,26 +96,29 @@ impl Phrases {
     }
 
     /// Finds a phrase, or begins it with what `begin` makes; of two equal requests at the same
-    /// moment one begins and the other joins.
+    /// moment one begins and the other joins. What goes wrong with one that is begun stands in `failure`.
     pub fn find<E>(
         &self,
         key: Key,
+        failure: &Failure,
         begin: impl FnOnce() -> Result<(log::Writer, log::Reader), E>,
     ) -> Result<Found, E> {
         let mut running = self.running();
         if let Some(phrase) = self.0.kept.get(&key) {
             return Ok(Found::Kept(phrase));
         }
-        if let Some(reader) = running.get(&key).and_then(log::Door::enter) {
-            return Ok(Found::Running(reader));
+        if let Some((door, theirs)) = running.get(&key)
+            && let Some(reader) = door.enter()
+        {
+            return Ok(Found::Running(reader, theirs.clone()));
         }
         let (writer, reader) = begin()?;
         let door = writer.door();
-        running.insert(key.clone(), door.clone());
+        running.insert(key.clone(), (door.clone(), failure.clone()));
         Ok(Found::Begun(writer, reader, Keep { phrases: self.clone(), key, door }))
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Key, log::Door>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Key, (log::Door, Failure)>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,7 +142,7 @@ impl Drop for Keep {
     fn drop(&mut self) {
         // One that all readers had left may have been begun anew under the same key.
         let mut running = self.phrases.running();
-        if running.get(&self.key).is_some_and(|door| door.is_same(&self.door)) {
+        if running.get(&self.key).is_some_and(|(door, _)| door.is_same(&self.door)) {
             running.remove(&self.key);
         }
     }
@@ -175,14 +179,14 @@ mod tests {
     }
 
     fn begin(phrases: &Phrases, key: Key) -> (log::Writer, log::Reader, Keep) {
-        match phrases.find(key, a_log) {
+        match phrases.find(key, &Failure::default(), a_log) {
             Ok(Found::Begun(writer, reader, keep)) => (writer, reader, keep),
             _ => panic!("it was there"),
         }
     }
 
     fn is_there(phrases: &Phrases, key: Key) -> bool {
-        phrases.find(key, || Err(())).is_ok()
+        phrases.find(key, &Failure::default(), || Err(())).is_ok()
     }
 
     #[test]
@@ -191,10 +195,14 @@ mod tests {
         let phrases = Phrases::new(100_000, ledger.clone());
         let (mut writer, _reader, keep) = begin(&phrases, key("a", "hi"));
         assert_eq!(writer.write(b"hi").now_or_never(), Some(Ok(())));
-        assert!(matches!(phrases.find(key("a", "hi"), a_log), Ok(Found::Running(_))));
+        assert!(matches!(
+            phrases.find(key("a", "hi"), &Failure::default(), a_log),
+            Ok(Found::Running(..))
+        ));
         assert!(!is_there(&phrases, key("b", "hi")), "another principal");
         keep.done(writer.finish());
-        let Ok(Found::Kept(phrase)) = phrases.find(key("a", "hi"), a_log) else {
+        let Ok(Found::Kept(phrase)) = phrases.find(key("a", "hi"), &Failure::default(), a_log)
+        else {
             panic!("not kept")
         };
         assert_eq!(phrase.chunk(0).as_deref(), Some(&b"hi"[..]));
@@ -211,7 +219,10 @@ mod tests {
         assert!(!is_there(&phrases, key("a", "hi")));
         let (_writer, _reader, _keep) = begin(&phrases, key("a", "hi"));
         keep.done(writer.finish());
-        assert!(matches!(phrases.find(key("a", "hi"), a_log), Ok(Found::Running(_))));
+        assert!(matches!(
+            phrases.find(key("a", "hi"), &Failure::default(), a_log),
+            Ok(Found::Running(..))
+        ));
         drop(_keep);
         assert!(phrases.running().is_empty());
     }
@@ -224,7 +235,8 @@ mod tests {
             let (mut writer, _reader, keep) = begin(&phrases, key("a", &number.to_string()));
             assert_eq!(writer.write(&[0; 300]).now_or_never(), Some(Ok(())));
             keep.done(writer.finish());
-            let found = phrases.find(key("a", &number.to_string()), || Err(()));
+            let found =
+                phrases.find(key("a", &number.to_string()), &Failure::default(), || Err(()));
             if let Ok(Found::Kept(phrase)) = found {
                 read.push(phrase);
             }

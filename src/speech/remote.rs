@@ -19,7 +19,7 @@ use super::{LEAVING, SpeechError};
 use crate::bounds::Stake;
 use crate::bounds::budget::Held;
 use crate::bounds::ring::{Broken, Closed};
-use crate::limits::{PAGE_BYTES, SPEECH_HZ};
+use crate::limits::{BROUGHT_LEAST_BYTES, PAGE_BYTES, PASSED_LEAST_BYTES, SPEECH_HZ};
 use crate::metrics::{Metrics, StreamEnd};
 use crate::upstream::{Body, Fault, UpstreamError};
 
@@ -82,13 +82,14 @@ impl Passing {
         }
         if self.stopping.as_mut().poll(cx).is_ready() {
             self.end(StreamEnd::Failed);
+            self.failure.set(SpeechError::Leaving);
             return Poll::Ready(Some(Err(Broken(LEAVING.into()))));
         }
         let next = std::task::ready!(Pin::new(&mut self.body).poll_next(cx));
         Poll::Ready(match next {
             Some(Ok(bytes)) => {
                 self.begun = true;
-                let held = self.stake.hold(bytes.len() as u64);
+                let held = self.stake.hold((bytes.len() as u64).max(PASSED_LEAST_BYTES));
                 let passed = Passed { bytes, _held: held, _stake: Arc::clone(&self.stake) };
                 Some(Ok(Bytes::from_owner(passed)))
             }
@@ -148,9 +149,15 @@ impl From<Closed> for Halt {
 impl Bringer {
     /// Asks for `wish` and brings what comes of it into `output`.
     pub async fn ask(self, wish: Wish, mut output: Output, stopping: impl Future<Output = ()>) {
+        let mut stopping = std::pin::pin!(stopping);
         let asked = tokio::select! {
             biased;
             () = output.closed() => return self.metrics.stream_ended(StreamEnd::ReaderGone),
+            () = stopping.as_mut() => {
+                self.failure.set(SpeechError::Leaving);
+                self.metrics.stream_ended(StreamEnd::Failed);
+                return output.abort(LEAVING);
+            }
             asked = self.engine.ask(wish) => asked,
         };
         match asked {
@@ -161,14 +168,17 @@ impl Bringer {
 
     /// Brings `sound` into `output`.
     pub async fn bring(self, sound: Sound, mut output: Output, stopping: impl Future<Output = ()>) {
+        let is_framed = sound.is_framed;
         let brought = tokio::select! {
             biased;
             () = stopping => {
+                self.failure.set(SpeechError::Leaving);
                 self.metrics.stream_ended(StreamEnd::Failed);
                 return output.abort(LEAVING);
             }
             brought = bring(sound, self.format, &mut output, &self.metrics) => brought,
         };
+        let output = if is_framed { output } else { output.unkept() };
         self.over(output, brought);
     }
 
@@ -200,36 +210,33 @@ async fn bring(
     output: &mut Output,
     metrics: &Metrics,
 ) -> Result<(), Halt> {
-    let mut recoder = match sound.comes {
-        Comes::AsWished => None,
-        Comes::Pcm(hz) => Some(Recoder::new(hz, format).map_err(Halt::Encoder)?),
-        Comes::Wav => {
-            let (hz, first) = wav_head(&mut sound.body).await?;
+    match sound.comes {
+        Comes::AsWished => copy(&mut sound.body, output).await?,
+        Comes::Pcm(hz) => {
             let mut recoder = Recoder::new(hz, format).map_err(Halt::Encoder)?;
-            recoder.write(&first, output).await?;
-            Some(recoder)
-        }
-    };
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = output.closed() => return Err(Halt::ReaderGone),
-            next = sound.body.next() => next,
-        };
-        let Some(bytes) = next else { break };
-        let bytes = bytes.map_err(Halt::Failed)?;
-        match &mut recoder {
-            None => {
-                for part in bytes.chunks(PAGE_BYTES) {
-                    output.write(part).await?;
-                }
+            while let Some(bytes) = next(&mut sound.body, output).await? {
+                recoder.write(&bytes, output).await?;
             }
-            Some(recoder) => recoder.write(&bytes, output).await?,
+            recoder.finish(&sound.body, output, metrics).await?;
         }
-    }
-    if let Some(mut recoder) = recoder {
-        recoder.finish(output).await?;
-        metrics.audio_seconds.inc_by(recoder.audio.made as f64 / f64::from(SPEECH_HZ));
+        Comes::Wav => {
+            let upstream = sound.body.upstream();
+            let garbage = |why| Halt::Failed(garbage(upstream, why));
+            let mut wav = WavSamples::default();
+            let mut recoder = None;
+            while let Some(bytes) = next(&mut sound.body, output).await? {
+                let Some((hz, samples)) = wav.push(&bytes).map_err(garbage)? else { continue };
+                let recoder = match &mut recoder {
+                    Some(recoder) => recoder,
+                    none => none.insert(Recoder::new(hz, format).map_err(Halt::Encoder)?),
+                };
+                recoder.write(&samples, output).await?;
+            }
+            wav.end().map_err(garbage)?;
+            if let Some(mut recoder) = recoder {
+                recoder.finish(&sound.body, output, metrics).await?;
+            }
+        }
     }
     match output.progress() {
         (0, _) => Err(Halt::Failed(no_audio(&sound.body))),
@@ -237,27 +244,47 @@ async fn bring(
     }
 }
 
-fn no_audio(body: &Body) -> UpstreamError {
-    let fault = Fault::Garbage("there is no audio in it".into());
-    UpstreamError { upstream: body.upstream(), fault }
+/// The next bytes of `body`, as long as somebody listens to `output`.
+async fn next(body: &mut Body, output: &mut Output) -> Result<Option<Bytes>, Halt> {
+    let next = tokio::select! {
+        biased;
+        () = output.closed() => return Err(Halt::ReaderGone),
+        next = body.next() => next,
+    };
+    next.transpose().map_err(Halt::Failed)
 }
 
-/// Reads as far as the first samples: their rate, and what of them has come.
-async fn wav_head(body: &mut Body) -> Result<(u32, Vec<u8>), Halt> {
-    let upstream = body.upstream();
-    let garbage =
-        |why: String| Halt::Failed(UpstreamError { upstream, fault: Fault::Garbage(why) });
-    let mut wav = WavSamples::default();
-    while let Some(bytes) = body.next().await {
-        let found = wav.push(&bytes.map_err(Halt::Failed)?).map_err(garbage)?;
-        if let Some((hz, samples)) = found {
-            return Ok((hz, samples));
+/// Brings what comes as it is, in pieces that are worth being kept.
+async fn copy(body: &mut Body, output: &mut Output) -> Result<(), Halt> {
+    let mut small = Vec::new();
+    while let Some(bytes) = next(body, output).await? {
+        let is_first = output.progress().0 == 0;
+        if small.is_empty() && (is_first || bytes.len() >= BROUGHT_LEAST_BYTES) {
+            for part in bytes.chunks(PAGE_BYTES) {
+                output.write(part).await?;
+            }
+            continue;
+        }
+        for part in bytes.chunks(PAGE_BYTES) {
+            small.extend_from_slice(part);
+            if small.len() >= BROUGHT_LEAST_BYTES {
+                output.write(&small).await?;
+                small.clear();
+            }
         }
     }
-    Err(garbage("it ended within the head of its WAV".into()))
+    Ok(output.write(&small).await?)
 }
 
-/// Samples into a format of ours.
+fn garbage(upstream: &'static str, why: String) -> UpstreamError {
+    UpstreamError { upstream, fault: Fault::Garbage(why) }
+}
+
+fn no_audio(body: &Body) -> UpstreamError {
+    garbage(body.upstream(), "there is no audio in it".into())
+}
+
+/// Samples into a format of ours, in pieces that are worth being kept.
 struct Recoder {
     audio: Audio,
     /// Half a sample, where a chunk ended within one.
@@ -275,23 +302,41 @@ impl Recoder {
             self.half = None;
             rest = behind;
             self.audio.push(&[low, *high], true);
+            self.pass(output, false).await?;
         }
         if let (1, Some(last)) = (rest.len() % 2, rest.last()) {
             self.half = Some(*last);
         }
         for step in rest[..rest.len() & !1].chunks(STEP_SAMPLES * 2) {
             self.audio.push(step, true);
-            self.pass(output).await?;
+            self.pass(output, false).await?;
         }
         Ok(())
     }
 
-    async fn finish(&mut self, output: &mut Output) -> Result<(), Closed> {
+    /// At the end of `body`.
+    async fn finish(
+        &mut self,
+        body: &Body,
+        output: &mut Output,
+        metrics: &Metrics,
+    ) -> Result<(), Halt> {
+        if self.half.is_some() {
+            let why = "it ended within a sample".into();
+            return Err(Halt::Failed(garbage(body.upstream(), why)));
+        }
         self.audio.finish();
-        self.pass(output).await
+        self.pass(output, true).await?;
+        metrics.audio_seconds.inc_by(self.audio.made as f64 / f64::from(SPEECH_HZ));
+        Ok(())
     }
 
-    async fn pass(&mut self, output: &mut Output) -> Result<(), Closed> {
+    /// Writes what is encoded, if that is worth a piece of its own, or the first or the last.
+    async fn pass(&mut self, output: &mut Output, is_last: bool) -> Result<(), Closed> {
+        let is_first = output.progress().0 == 0;
+        if !is_last && !is_first && self.audio.encoded() < BROUGHT_LEAST_BYTES {
+            return Ok(());
+        }
         let bytes = self.audio.take();
         let result = output.write(&bytes).await;
         self.audio.give_back(bytes);

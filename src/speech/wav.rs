@@ -1,6 +1,6 @@
 //! The samples inside of a RIFF WAVE that comes in pieces (Microsoft, *Multimedia Programming Interface*, 1991).
-//! Invariant: only what is s16 mono PCM is taken; its sizes are not believed, since streams say what they like
-//! there.
+//! Invariants: only what is s16 mono PCM is taken; where it says how much there is, no more is taken, and less is no
+//! end. Streams that cannot know write the largest size there is, or none.
 
 /// A head with more than this in front of its samples is none of speech.
 const HEAD_MOST_BYTES: usize = 4096;
@@ -8,29 +8,68 @@ const PCM: u16 = 1;
 /// `WAVE_FORMAT_EXTENSIBLE`, whose samples are PCM if they say so in their sub-format.
 const EXTENSIBLE: u16 = 0xFFFE;
 
-/// Collects the head of a stream until its samples begin.
+/// A size from which on it is one that nobody knew: streams write the largest there is, of 31 bits or of 32.
+const UNKNOWN: u32 = 0x7FFF_0000;
+
+/// The samples of a stream: first its head is collected, then they are passed on.
 #[derive(Default)]
 pub struct WavSamples {
     head: Vec<u8>,
+    begun: Option<Begun>,
+}
+
+/// Where the samples have begun.
+#[derive(Clone, Copy)]
+struct Begun {
+    hz: u32,
+    /// Bytes of samples that are still to come, where that is known.
+    left: Option<u32>,
 }
 
 impl WavSamples {
-    /// Takes bytes; once the samples have begun, their rate in Hz and those that have come.
+    /// Takes bytes; once the samples have begun, their rate in Hz and those among them.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<(u32, Vec<u8>)>, String> {
+        if let Some(begun) = &mut self.begun {
+            return Ok(Some((begun.hz, begun.samples(bytes.to_vec()))));
+        }
         self.head.extend_from_slice(bytes);
-        let Some((hz, at)) = begin(&self.head)? else {
+        let Some((hz, at, size)) = begin(&self.head)? else {
             if self.head.len() > HEAD_MOST_BYTES {
                 return Err("the head of its WAV does not end".into());
             }
             return Ok(None);
         };
-        let samples = self.head.split_off(at);
-        Ok(Some((hz, samples)))
+        let left = Some(size).filter(|size| (1..UNKNOWN).contains(size));
+        let samples = std::mem::take(&mut self.head).split_off(at);
+        let begun = self.begun.insert(Begun { hz, left });
+        Ok(Some((hz, begun.samples(samples))))
+    }
+
+    /// Whether all is there that was said to be.
+    pub fn end(&self) -> Result<(), String> {
+        match self.begun {
+            None => Err("it ended within the head of its WAV".into()),
+            Some(Begun { left: Some(left @ 1..), .. }) => {
+                Err(format!("{left} bytes are missing of its WAV"))
+            }
+            Some(_) => Ok(()),
+        }
     }
 }
 
-/// The rate, and where the samples begin.
-fn begin(head: &[u8]) -> Result<Option<(u32, usize)>, String> {
+impl Begun {
+    /// Those of `bytes` that are samples: behind them may be anything.
+    fn samples(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if let Some(left) = &mut self.left {
+            bytes.truncate(*left as usize);
+            *left -= bytes.len() as u32;
+        }
+        bytes
+    }
+}
+
+/// The rate, where the samples begin, and how many bytes they are said to be.
+fn begin(head: &[u8]) -> Result<Option<(u32, usize, u32)>, String> {
     let Some((riff, _)) = head.split_at_checked(12) else { return Ok(None) };
     if &riff[..4] != b"RIFF" || &riff[8..] != b"WAVE" {
         return Err("it is no WAV".into());
@@ -40,7 +79,8 @@ fn begin(head: &[u8]) -> Result<Option<(u32, usize)>, String> {
         let size = u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]) as usize;
         match &chunk[..4] {
             b"data" => {
-                return hz.map(|hz| Some((hz, at + 8))).ok_or("its WAV has no format".into());
+                let found = hz.map(|hz| Some((hz, at + 8, size as u32)));
+                return found.ok_or("its WAV has no format".into());
             }
             b"fmt " => {
                 let Some(format) = head.get(at + 8..at + 24) else { return Ok(None) };
@@ -65,7 +105,7 @@ fn rate(format: &[u8]) -> Result<u32, String> {
         ));
     }
     match hz {
-        8_000..=192_000 => Ok(hz),
+        8_000..=48_000 => Ok(hz),
         _ => Err(format!("its WAV has {hz} samples a second")),
     }
 }
@@ -117,16 +157,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_size_that_is_known_is_kept_to() {
+        let wav = |size: u32, bytes: usize| {
+            let mut samples = WavSamples::default();
+            let whole = [&wav_header(Some(size))[..], &vec![1; bytes]].concat();
+            let taken = samples.push(&whole).expect("good").map(|(_, taken)| taken.len());
+            (taken.expect("begun"), samples.end().is_ok())
+        };
+        assert_eq!(wav(40, 40), (40, true));
+        assert_eq!(wav(40, 100), (40, true), "what stands behind them is not played");
+        assert_eq!(wav(40, 38), (38, false));
+        for unknown in [0, u32::MAX, 0x7FFF_FFFF] {
+            assert_eq!(wav(unknown, 100), (100, true));
+        }
+        assert!(WavSamples::default().end().is_err());
+    }
+
     proptest! {
         #[test]
         fn anything_at_all_ends_in_bounds(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..700), 0..20)) {
             let mut wav = WavSamples::default();
             prop_assume!(wav.push(&wav_header(None)[..30]).is_ok());
             for part in &parts {
-                match wav.push(part) {
-                    Ok(None) => prop_assert!(wav.head.len() <= HEAD_MOST_BYTES),
-                    _ => break,
+                if wav.push(part).is_err() {
+                    break;
                 }
+                prop_assert!(wav.head.len() <= HEAD_MOST_BYTES + 700);
             }
         }
     }

@@ -35,8 +35,17 @@ impl Base {
             return Err(bad("a URL without user and password; keys have settings of their own"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.parse().is_ok_and(is_metadata) {
-            return Err(bad("no address at which a cloud keeps its metadata, but a URL"));
+        let host = host.strip_suffix('.').unwrap_or(host);
+        match host.parse() {
+            Ok(address) if is_metadata(address) => {
+                return Err(bad("no address at which a cloud keeps its metadata, but a URL"));
+            }
+            Ok(_) => {}
+            // 0xa9fea9fe, 2852039166, 169.254.43518: addresses to some who read them, and names to others.
+            Err(_) if ends_in_number(host) => {
+                return Err(bad("a URL whose address is written in the usual way"));
+            }
+            Err(_) => {}
         }
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         if path.query().is_some() {
@@ -64,6 +73,16 @@ impl Base {
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// Whether browsers and others would read it as an IPv4 address (WHATWG, *URL*, 3.5).
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let hex = last.strip_prefix("0x");
+    match hex {
+        Some(hex) => hex.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
     }
 }
 
@@ -122,6 +141,11 @@ mod tests {
             ("http://host/v1?key=1", "without a query"),
             ("http://169.254.169.254/latest", "metadata"),
             ("http://[::ffff:169.254.169.254]/", "metadata"),
+            ("http://169.254.169.254./latest", "metadata"),
+            ("http://0xa9fea9fe/v1", "usual way"),
+            ("http://2852039166/v1", "usual way"),
+            ("http://169.254.43518/v1", "usual way"),
+            ("http://example.0x1f/v1", "usual way"),
         ] {
             let error = Base::parse(bad).expect_err("is bad").to_string();
             assert!(error.contains(said), "{bad}: {error}");

@@ -38,6 +38,8 @@ struct State {
     until: Option<Instant>,
     /// A request is out that will tell.
     on_trial: bool,
+    /// When it last answered.
+    answered: Option<Instant>,
 }
 
 /// It is open: nobody asks before this time has passed.
@@ -91,7 +93,16 @@ impl Breaker {
 impl Leave {
     /// The upstream answered, with whatever: it lives.
     pub fn answered(self) {
-        *self.breaker.lock() = State { on_trial: false, ..State::default() };
+        *self.breaker.lock() = State { answered: Some(Instant::now()), ..State::default() };
+    }
+
+    /// It did not answer a request that was begun at `began`; if it has answered others since, that is the request's
+    /// own fault, and counts for nothing.
+    pub fn unanswered(self, began: Instant) {
+        let answered = self.breaker.lock().answered;
+        if answered.is_none_or(|answered| answered < began) {
+            self.failed();
+        }
     }
 
     /// It could not be reached, did not answer in time, or answered that it cannot.
@@ -187,6 +198,24 @@ mod tests {
         drop(breaker.leave().expect("the trial"));
         breaker.leave().expect("the next one tries").answered();
         assert!(breaker.open_for().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_some_are_not_answered_is_their_own_fault() {
+        let breaker = breaker();
+        for _ in 0..20 {
+            let began = Instant::now();
+            let (slow, quick) = (breaker.leave().expect("leave"), breaker.leave().expect("leave"));
+            tokio::time::advance(SECOND).await;
+            quick.answered();
+            slow.unanswered(began);
+            assert_eq!(breaker.open_for(), None);
+        }
+        for _ in 0..3 {
+            tokio::time::advance(SECOND).await;
+            breaker.leave().expect("leave").unanswered(Instant::now());
+        }
+        assert!(breaker.open_for().is_some());
     }
 
     #[tokio::test(start_paused = true)]

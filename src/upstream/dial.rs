@@ -75,8 +75,10 @@ impl Tcp {
             Err(_) => {
                 // The system's resolver blocks a thread for as long as it likes; those are few.
                 let turn = Arc::clone(&self.lookups).acquire_owned().await;
+                let theirs =
+                    self.spawner.ledger().enter(Kind::ForeignSocket, Arc::clone(&self.owner), 0);
                 let lookup = move || {
-                    let _turn = turn;
+                    let _held = (turn, theirs);
                     (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)
                 };
                 let found = self.spawner.blocking("name lookup", lookup).await;

@@ -124,11 +124,14 @@ impl Fault {
         matches!(status.as_u16(), 400 | 404 | 413 | 422)
     }
 
-    /// What an answer without success means; `said` are its words, where it [explains](Fault::explains).
+    /// What an answer without success means; `said` are its words, where it [explains](Fault::explains) and has any.
     pub fn of_status(status: StatusCode, headers: &HeaderMap, said: Option<String>) -> Self {
         let code = status.as_u16();
         match (code, said) {
             (_, Some(message)) => Fault::Refused { status: code, message },
+            (400 | 413 | 422, None) => {
+                Fault::Refused { status: code, message: "it does not say why".into() }
+            }
             (300..=399, _) => Fault::Redirect(code),
             (401 | 403, _) => Fault::Denied(code),
             (429 | 503, _) => Fault::Busy { status: code, retry_after: retry_after(headers) },
@@ -138,7 +141,14 @@ impl Fault {
 
     /// Whether a request that ended so was surely not acted upon.
     pub fn was_not_begun(&self) -> bool {
-        matches!(self, Fault::Unreachable(_) | Fault::NotConnected(_) | Fault::Busy { .. })
+        match self {
+            Fault::Unreachable(_) | Fault::NotConnected(_) | Fault::Busy { status: 429, .. } => {
+                true
+            }
+            // A proxy in front says the same of a request that it had passed on; whoever names a time means it.
+            Fault::Busy { retry_after, .. } => retry_after.is_some(),
+            _ => false,
+        }
     }
 
     /// Whether asking the same again at once may help.

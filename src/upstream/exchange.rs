@@ -122,7 +122,7 @@ impl Exchange {
         }
         let status = response.status();
         if !status.is_success() {
-            let said = Fault::explains(status).then(|| words(&body, &config.key));
+            let said = Fault::explains(status).then(|| words(&body, &config.key)).flatten();
             return Err(Fault::of_status(status, response.headers(), said));
         }
         serde_json::from_slice(&body).map_err(|error| Fault::Garbage(format!("no JSON: {error}")))

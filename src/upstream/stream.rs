@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -96,6 +97,8 @@ pub struct Ask {
 pub struct Answer {
     /// Its headers.
     pub headers: HeaderMap,
+    /// Whether its end can be told from its connection's: else it may be whole or not.
+    pub is_framed: bool,
     /// Its body.
     pub body: Body,
 }
@@ -173,22 +176,26 @@ impl Upstream {
         let response = match timeout_at(until, turn.request(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                leave.failed();
-                return Err(if turn.is_over() { Fault::Cut } else { not_answered(&error) });
+                let fault = if turn.is_over() { Fault::Cut } else { not_answered(&error) };
+                match fault {
+                    Fault::Unreachable(_) | Fault::NotConnected(_) => leave.failed(),
+                    _ => leave.unanswered(began),
+                }
+                return Err(fault);
             }
             Err(_) => {
-                leave.failed();
+                leave.unanswered(began);
                 return Err(Fault::NoAnswer(config.first_byte));
             }
         };
         let status = response.status();
-        if status.is_server_error() {
-            leave.failed()
-        } else {
-            leave.answered()
+        match status.as_u16() {
+            502..=504 => leave.failed(),
+            // Also a 500: it lives, and what it stumbled over may be this one request.
+            _ => leave.answered(),
         }
         let answer = self.answer(response, turn, ask.most_bytes, began);
-        if status.is_success() {
+        if status == StatusCode::OK {
             return plain(answer);
         }
         Err(self.refusal(status, answer, until).await)
@@ -224,11 +231,14 @@ impl Upstream {
         most_bytes: u64,
         began: Instant,
     ) -> Answer {
+        // Where nothing else says so, its end is the connection's, and that may come early.
+        let is_framed = response.body().size_hint().exact().is_some()
+            || response.headers().contains_key(header::TRANSFER_ENCODING);
         let UpstreamConfig { between, total, .. } = self.0.config;
         let (head, incoming) = response.into_parts();
         let terms = Terms { between, total, most_bytes };
         let body = Body::new(self.name(), incoming, turn, terms, began);
-        Answer { headers: head.headers, body }
+        Answer { headers: head.headers, body, is_framed }
     }
 
     /// What an answer without success means.
@@ -238,12 +248,12 @@ impl Upstream {
         }
         let reading = answer.body.beginning(limits::UPSTREAM_ERROR_BYTES);
         let read = timeout_at(until, reading).await.ok().and_then(Result::ok).unwrap_or_default();
-        Fault::of_status(status, &answer.headers, Some(self.words(&read)))
+        Fault::of_status(status, &answer.headers, words(&read, &self.0.config.key))
     }
 
     /// What it says in the JSON of an error, fit to be passed on.
     pub fn words(&self, error: &[u8]) -> String {
-        words(error, &self.0.config.key)
+        words(error, &self.0.config.key).unwrap_or_else(|| "it does not say why".into())
     }
 
     /// As an error of this upstream.
@@ -292,14 +302,19 @@ fn not_answered(error: &legacy::Error) -> Fault {
     if parse { Fault::Garbage(reason(error)) } else { Fault::Broke(reason(error)) }
 }
 
-/// An answer as it is, without a coding in which a little may become much.
+/// An answer as it is, without a coding in which a little may become much, or that nobody here can read.
 fn plain(answer: Answer) -> Result<Answer, Fault> {
-    let coded = answer.headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity");
-    match coded {
+    let coded = |name, plain| {
+        let all = answer.headers.get_all(name).into_iter();
+        let mut values = all.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        values.find(|coding| !coding.trim_ascii().eq_ignore_ascii_case(plain)).map(<[u8]>::to_vec)
+    };
+    let coding = coded(header::CONTENT_ENCODING, b"identity")
+        .or_else(|| coded(header::TRANSFER_ENCODING, b"chunked"));
+    match coding {
         None => Ok(answer),
         Some(coding) => {
-            let coding: String =
-                String::from_utf8_lossy(coding.as_bytes()).chars().take(32).collect();
+            let coding: String = String::from_utf8_lossy(&coding).chars().take(32).collect();
             Err(Fault::WrongType { got: format!("the coding {coding:?}"), wanted: "none" })
         }
     }
@@ -307,14 +322,13 @@ fn plain(answer: Answer) -> Result<Answer, Fault> {
 
 /// The words of an error, from the JSON of any of the usual shapes. The key is taken out before they are
 /// shortened: half of it would not be found.
-pub(super) fn words(body: &[u8], key: &Secret) -> String {
+pub(super) fn words(body: &[u8], key: &Secret) -> Option<String> {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let json = json.unwrap_or_default();
     let said = ["/error/message", "/detail/message", "/detail", "/message", "/error"];
-    let said = said.into_iter().find_map(|place| json.pointer(place)?.as_str());
-    let said = said.unwrap_or("it does not say why");
+    let said = said.into_iter().find_map(|place| json.pointer(place)?.as_str())?;
     let said: String = said.chars().filter(|c| !c.is_control()).collect();
-    key.taken_out_of(&said).chars().take(limits::UPSTREAM_ERROR_CHARS).collect()
+    Some(key.taken_out_of(&said).chars().take(limits::UPSTREAM_ERROR_CHARS).collect())
 }
 
 #[cfg(test)]
@@ -328,14 +342,19 @@ mod tests {
             (br#"{"detail":"bad input"}"#, "bad input"),
             (br#"{"detail":{"error":"x","message":"Invalid model"}}"#, "Invalid model"),
             (b"{\"error\":\"a\\u001b[31mb\\n\"}", "a[31mb"),
-            (b"<html>", "it does not say why"),
-            (b"", "it does not say why"),
         ] {
-            assert_eq!(words(body, &Secret::default()), said);
+            assert_eq!(words(body, &Secret::default()).as_deref(), Some(said));
+        }
+        for body in [&b"<html>"[..], b"", b"{}"] {
+            assert_eq!(words(body, &Secret::default()), None);
         }
         let key = Secret::new("sk-canary");
         let long = format!(r#"{{"message":"{}"}}"#, "sk-canary".repeat(1000));
         let said = words(long.as_bytes(), &key);
-        assert_eq!(said, "*".repeat(limits::UPSTREAM_ERROR_CHARS), "no part of it is left");
+        assert_eq!(
+            said.expect("words"),
+            "*".repeat(limits::UPSTREAM_ERROR_CHARS),
+            "no part of it is left"
+        );
     }
 }

@@ -161,3 +161,38 @@ async fn the_books_agree_while_upstreams_are_asked_and_after() {
     assert_eq!(crate::server::live(&idle, "upstream_socket"), 0);
     assert_eq!((&idle["budget"]["reserved"], &idle["budget"]["held"]), (&json!(0), &json!(0)));
 }
+
+#[tokio::test]
+async fn who_waits_for_an_upstream_while_the_server_leaves_is_told() {
+    let far = TestServer::start(&[]).await;
+    let proxy = FaultProxy::start(Some(far.server.listen[0])).await;
+    // A head, and nothing more of the body; and not even a head.
+    let head = b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ncontent-length: 9\r\n\r\n".to_vec();
+    let base = proxy.base();
+    let env = [
+        ("EVENSONG_SPEECH_OPENAI_BASE_URL", base.as_str()),
+        ("EVENSONG_SHUTDOWN_DEADLINE_SECONDS", "2"),
+    ];
+    for fault in [Fault::Canned(head), Fault::Stall(0)] {
+        let mut server = ChildServer::start(&[], &env).await;
+        proxy.set(fault);
+        let mut clients = Vec::new();
+        for input in ["Short.", &"Many words. ".repeat(50)] {
+            let before = proxy.asked_to_speak().len();
+            let body = json!({"input": input, "model": "openai"});
+            let mut client = Client::connect(server.listen).await;
+            client.send(&post("/v1/audio/speech", body.to_string().as_bytes())).await;
+            clients.push(client);
+            proxy.wait("asked", |seen| seen.len() > before).await;
+        }
+        server.signal(rustix::process::Signal::TERM);
+        for client in &mut clients {
+            let answer = client.answer().await;
+            assert_eq!(
+                (answer.status, &answer.json()["error"]["code"]),
+                (503, &json!("shutting_down"))
+            );
+        }
+        assert!(server.child.wait().await.expect("its end").success());
+    }
+}

@@ -177,8 +177,7 @@ fn multiplication(samples: &[Sample], verdict: &mut Verdict) {
     if multiplied(samples, Kind::Connection, 1).is_some() {
         return;
     }
-    // What is kept until it is used or old is bounded by a cap of its own.
-    let kinds = Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Phrase | Kind::Ticket));
+    let kinds = Kind::ALL.iter().filter(|kind| !kind.is_kept());
     for kind in kinds {
         if let Some((before, now)) = multiplied(samples, *kind, MULTIPLIED_LEAST) {
             let name = kind.name();

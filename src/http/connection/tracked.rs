@@ -1,19 +1,31 @@
 //! An answer's body on its way. Invariants: its request is in flight until the last of its bytes was taken
-//! by the socket or dropped, also those that the protocol's own buffer still holds; what is ready is sent together,
-//! up to [`GATHER_BYTES`], and nothing waits for more.
+//! by the socket or dropped, also those that the protocol's own buffer still holds; what is ready, or will be when each
+//! task has had one turn, is sent together, up to [`GATHER_BYTES`]; nothing waits for more by the clock, and the first
+//! bytes wait for nothing.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 
 use crate::http::vitals::InFlight;
-use crate::limits::{GATHER_BYTES, GATHER_PARTS};
+use crate::limits::{FRAMES_MOST, GATHER_BYTES, GATHER_PARTS};
+
+/// An answer on its way: its request, and how much of it nobody has taken yet.
+struct Way {
+    in_flight: InFlight,
+    /// Frames that were handed over and still live: HTTP/2 counts its buffer in bytes of theirs, of which a
+    /// frame may have one.
+    frames: AtomicUsize,
+    waits: AtomicWaker,
+}
 
 type Found = Option<Result<Frame<Bytes>, axum::Error>>;
 
@@ -22,9 +34,15 @@ pin_project_lite::pin_project! {
     pub struct Tracked {
         #[pin]
         body: Body,
-        in_flight: Arc<InFlight>,
+        way: Arc<Way>,
+        // Of the next frame.
+        gathered: Option<Counted>,
         // Found behind what was gathered, and no part of it: an end, an error, trailers.
         next: Option<Found>,
+        // Whether a first frame was given: nothing is waited for before.
+        begun: bool,
+        // Whether the others had their turn since the last bytes came.
+        yielded: bool,
     }
 }
 
@@ -34,7 +52,9 @@ impl Tracked {
         if http_body::Body::is_end_stream(&body) {
             in_flight.answered();
         }
-        Self { body, in_flight: Arc::new(in_flight), next: None }
+        let (frames, waits) = (AtomicUsize::new(0), AtomicWaker::new());
+        let way = Arc::new(Way { in_flight, frames, waits });
+        Self { body, way, gathered: None, next: None, begun: false, yielded: false }
     }
 }
 
@@ -47,46 +67,58 @@ impl http_body::Body for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Counted>, axum::Error>>> {
         let mut this = self.project();
-        let found = match this.next.take() {
-            Some(found) => found,
-            None => ready!(this.body.as_mut().poll_frame(cx)),
-        };
-        let in_flight = &*this.in_flight;
-        let frame = match found.map(|frame| frame.map(Frame::into_data)) {
-            None => None,
-            Some(Err(error)) => Some(Err(error)),
-            Some(Ok(Err(trailers))) => {
-                Some(Ok(trailers.map_data(|bytes| Counted::new(bytes, in_flight))))
+        if this.way.is_full() {
+            this.way.waits.register(cx.waker());
+            // One may have been taken just before.
+            if this.way.is_full() {
+                return Poll::Pending;
             }
-            Some(Ok(Ok(first))) => {
-                let mut data = Counted::new(first, in_flight);
-                while data.has_room() {
-                    let Poll::Ready(found) = this.body.as_mut().poll_frame(cx) else { break };
-                    match found.map(|frame| frame.map(Frame::into_data)) {
-                        Some(Ok(Ok(bytes))) => data.push(bytes),
-                        Some(Ok(Err(other))) => *this.next = Some(Some(Ok(other))),
-                        Some(Err(error)) => *this.next = Some(Some(Err(error))),
-                        None => *this.next = Some(None),
-                    }
-                    if this.next.is_some() {
-                        break;
-                    }
+        }
+        while this.next.is_none() && this.gathered.as_ref().is_none_or(Counted::has_room) {
+            let found = match this.body.as_mut().poll_frame(cx) {
+                Poll::Ready(found) => found.map(|frame| frame.map(Frame::into_data)),
+                Poll::Pending if this.gathered.is_none() => return Poll::Pending,
+                // Whoever makes it may have more by the time that the others have had their turn.
+                Poll::Pending if *this.begun && !std::mem::replace(this.yielded, true) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
-                Some(Ok(Frame::data(data)))
+                Poll::Pending => break,
+            };
+            *this.yielded = false;
+            match (found, &mut this.gathered) {
+                (Some(Ok(Ok(bytes))), None) => {
+                    *this.gathered = Some(Counted::new(bytes, this.way));
+                }
+                (Some(Ok(Ok(bytes))), Some(gathered)) => gathered.push(bytes),
+                (Some(Ok(Err(trailers))), _) => *this.next = Some(Some(Ok(trailers))),
+                (Some(Err(error)), _) => *this.next = Some(Some(Err(error))),
+                (None, _) => *this.next = Some(None),
             }
-        };
+        }
+        *this.begun = true;
+        *this.yielded = false;
+        let way = &*this.way;
+        let frame =
+            match this.gathered.take() {
+                Some(data) => Some(Ok(Frame::data(data))),
+                None => this.next.take().flatten().map(|found| {
+                    found.map(|frame| frame.map_data(|bytes| Counted::new(bytes, way)))
+                }),
+            };
         let ends = match &this.next {
             None => this.body.is_end_stream(),
             Some(found) => found.is_none(),
         };
         if frame.is_none() || ends {
-            in_flight.answered();
+            way.in_flight.answered();
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.next {
+            _ if self.gathered.is_some() => false,
             None => self.body.is_end_stream(),
             Some(found) => found.is_none(),
         }
@@ -104,14 +136,21 @@ pub struct Counted {
     more: VecDeque<Bytes>,
     left: usize,
     whole: usize,
-    in_flight: Arc<InFlight>,
+    way: Arc<Way>,
+}
+
+impl Way {
+    fn is_full(&self) -> bool {
+        self.frames.load(Acquire) >= FRAMES_MOST
+    }
 }
 
 impl Counted {
-    fn new(first: Bytes, in_flight: &Arc<InFlight>) -> Self {
-        let (whole, in_flight) = (first.len(), Arc::clone(in_flight));
-        in_flight.handed_over(whole);
-        Self { first, more: VecDeque::new(), left: whole, whole, in_flight }
+    fn new(first: Bytes, way: &Arc<Way>) -> Self {
+        let (whole, way) = (first.len(), Arc::clone(way));
+        way.frames.fetch_add(1, AcqRel);
+        way.in_flight.handed_over(whole);
+        Self { first, more: VecDeque::new(), left: whole, whole, way }
     }
 
     fn has_room(&self) -> bool {
@@ -119,7 +158,7 @@ impl Counted {
     }
 
     fn push(&mut self, bytes: Bytes) {
-        self.in_flight.handed_over(bytes.len());
+        self.way.in_flight.handed_over(bytes.len());
         self.whole += bytes.len();
         self.left += bytes.len();
         // The first is empty only where all of it is.
@@ -133,7 +172,9 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.in_flight.taken(self.whole);
+        self.way.in_flight.taken(self.whole);
+        self.way.frames.fetch_sub(1, AcqRel);
+        self.way.waits.wake();
     }
 }
 
@@ -177,7 +218,33 @@ impl Buf for Counted {
 mod tests {
     use super::*;
     use crate::http::vitals::{Patience, Vitals};
+    use futures_util::FutureExt;
     use proptest::prelude::*;
+
+    fn a_way() -> Arc<Way> {
+        let in_flight = Vitals::new(Patience::default()).request();
+        Arc::new(Way { in_flight, frames: AtomicUsize::new(0), waits: AtomicWaker::new() })
+    }
+
+    #[tokio::test]
+    async fn no_more_frames_are_on_their_way_than_may_be_and_the_next_comes_when_one_is_taken() {
+        let body = Body::from_stream(tokio_stream::iter((0..1000u16).map(|n| {
+            // Each is large enough to be a frame of its own.
+            Ok::<_, std::io::Error>(Bytes::from(vec![n as u8; GATHER_BYTES]))
+        })));
+        let request = Vitals::new(Patience::default()).request();
+        let mut tracked = std::pin::pin!(Tracked::new(body, request));
+        let mut frames = Vec::new();
+        let mut next = async || {
+            std::future::poll_fn(|cx| http_body::Body::poll_frame(tracked.as_mut(), cx)).await
+        };
+        for _ in 0..FRAMES_MOST {
+            frames.push(next().await.expect("a frame").expect("good"));
+        }
+        assert!(next().now_or_never().is_none(), "one more than may be");
+        frames.remove(0);
+        assert!(next().now_or_never().is_some());
+    }
 
     proptest! {
         #[test]
@@ -187,7 +254,7 @@ mod tests {
         ) {
             let all = parts.concat();
             let mut iter = parts.into_iter().map(Bytes::from);
-            let mut counted = Counted::new(iter.next().expect("one"), &Arc::new(Vitals::new(Patience::default()).request()));
+            let mut counted = Counted::new(iter.next().expect("one"), &a_way());
             iter.for_each(|part| counted.push(part));
             let mut taken = Vec::new();
             for step in steps {
