@@ -25,5 +25,6 @@ mod tidy;
 mod tls;
 mod upstream;
 mod upstream_child;
+mod upstream_hostile;
 mod visible;
 mod workers;
