@@ -101,6 +101,9 @@ pub const LEAVING_GRACE: Duration = Duration::from_millis(250);
 pub const GATHER_BYTES: usize = 64 * KIB;
 /// and in so many parts.
 pub const GATHER_PARTS: usize = 16;
+/// Whoever makes it may have more of it by the time that the other tasks had so many turns: on several threads,
+/// one is not always enough.
+pub const GATHER_TURNS: u8 = 3;
 /// Frames of one answer that the protocol may hold: each costs half a KiB, however little is in it.
 pub const FRAMES_MOST: usize = 16;
 /// Idle time between two requests of one connection; longer than the proxies in front keep theirs.
@@ -209,6 +212,8 @@ pub const HEAD_HOLD: Duration = Duration::from_secs(10);
 
 /// Sample rate of everything that leaves as speech (OpenAI's `pcm`).
 pub const SPEECH_HZ: u32 = 24_000;
+/// Speech takes about this long per character at speed 1.0; generous, since it is reserved room.
+pub const SECONDS_PER_CHAR: f64 = 0.1;
 /// Longest piece of one job: bounds what a worker may have to deliver without asking.
 pub const PIECE_MOST: Duration = Duration::from_secs(4);
 /// Shortest room for which a job is started: a shorter one could not hold a long word.

@@ -12,6 +12,7 @@ mod espeak;
 mod leaks;
 pub mod openai;
 mod output;
+mod passing;
 mod phrases;
 mod piece;
 pub mod process;

@@ -138,10 +138,18 @@ impl Writer {
 
     /// Ends the stream well, and gives its content if that is whole.
     pub fn finish(mut self) -> Option<Vec<Bytes>> {
-        self.end(Ok(()));
-        let state = self.shared.lock();
-        let whole = !state.spilt && !state.is_left();
-        whole.then(|| state.chunks.iter().map(|(bytes, _)| bytes.clone()).collect())
+        self.finished = true;
+        let (content, wakers) = {
+            let mut state = self.shared.lock();
+            // Both at once: the last reader may leave as soon as it hears of the end.
+            state.end = Some(Ok(()));
+            let whole = !state.spilt && !state.is_left();
+            let content =
+                whole.then(|| state.chunks.iter().map(|(bytes, _)| bytes.clone()).collect());
+            (content, state.wakers())
+        };
+        wake(wakers);
+        content
     }
 
     /// Ends the stream with a reason.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio_stream::StreamExt;
 
 use super::output::{Output, Reader};
+use super::passing::{Failure, Passing};
 use super::phrases::{Found, Key, Phrases};
-use super::remote::{Bringer, Failure, Passing};
+use super::remote::Bringer;
 use super::voices::Voice;
 use super::{
     Comes, ENGINE_NAMES, Engine, Health, Made, RemoteEngine, Speaking, SpeechError, Spoken,

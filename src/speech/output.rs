@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Ahead;
+use super::passing::Passing;
 use super::phrases::Keep;
-use super::remote::Passing;
 use crate::bounds::ring::{Broken, Closed};
 use crate::bounds::{Stake, log, ring};
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 
 use super::encode::Format;
-use super::remote::Failure;
+use super::passing::Failure;
 use crate::bounds::{Budget, Reservation, log};
 use crate::ledger::{Entry, Kind, Ledger};
 use crate::limits;
@@ -89,7 +89,7 @@ impl Phrases {
     /// Whether so long a text is short enough, in that format and at that speed.
     pub fn is_short(text: &str, format: Format, speed: f32) -> bool {
         let chars = text.chars().take(limits::PHRASE_CHARS + 1).count();
-        let seconds = chars as f64 * super::utterance::SECONDS_PER_CHAR / f64::from(speed);
+        let seconds = chars as f64 * limits::SECONDS_PER_CHAR / f64::from(speed);
         // An estimate: one that is wrong costs the sharing, not the stream.
         let likely = seconds * format.bytes_per_second() as f64;
         chars <= limits::PHRASE_CHARS && likely <= limits::LOG_BYTES as f64 * 0.75

@@ -14,8 +14,6 @@ use crate::bounds::ring::Closed;
 use crate::limits::{self, SPEECH_HZ};
 use crate::metrics::{Metrics, StreamEnd};
 
-/// Speech takes about this long per character at speed 1.0; generous, since it is reserved room.
-pub const SECONDS_PER_CHAR: f64 = 0.1;
 /// Silence between pieces at speed 1.0, by what ends them: the engines leave it to the next clause.
 const PAUSE_SENTENCE: Duration = Duration::from_millis(350);
 const PAUSE_CLAUSE: Duration = Duration::from_millis(180);
@@ -258,7 +256,7 @@ impl Stream {
     /// Room to ask for: what the text may take, between the least and the longest piece.
     fn samples_for(&self, text: &str) -> usize {
         let seconds =
-            text.chars().count() as f64 * SECONDS_PER_CHAR / f64::from(self.speaker.speed);
+            text.chars().count() as f64 * limits::SECONDS_PER_CHAR / f64::from(self.speaker.speed);
         let least = limits::PIECE_LEAST.as_secs_f64();
         let piece = Duration::from_secs_f64(seconds.clamp(least, limits::PIECE_MOST.as_secs_f64()));
         duration_samples(piece, SPEECH_HZ)

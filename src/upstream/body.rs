@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::{Stream, StreamExt};
 
 use super::aged::Turn;
-use super::error::{Fault, UpstreamError};
-use super::stream::Client;
+use super::dial::Client;
+use super::error::{Fault, UpstreamError, reason};
 
 /// How much of a body there may be, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,13 +137,4 @@ impl Stream for Body {
             }
         }
     }
-}
-
-/// The innermost cause, in which what happened is said.
-pub(super) fn reason(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Uri;
 use http::uri::Scheme;
+use http_body_util::Full;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -27,6 +29,9 @@ use super::address::is_metadata;
 use crate::ledger::{Kind, Owned};
 use crate::limits;
 use crate::tasks::Spawner;
+
+/// hyper-util's client over our connections.
+pub type Client = hyper_util::client::legacy::Client<Dial, Full<Bytes>>;
 
 type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 

@@ -189,6 +189,15 @@ impl From<Saturated> for Fault {
     }
 }
 
+/// The innermost cause, in which what happened is said.
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 /// In seconds, and no longer than is worth passing on; dates are not read.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(header::RETRY_AFTER)?.to_str().ok()?;

@@ -12,9 +12,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::{Instant, timeout_at};
 
 use super::aged::Aged;
-use super::body::reason;
 use super::dial::Tcp;
-use super::error::{Fault, UpstreamError};
+use super::error::{Fault, UpstreamError, reason};
 use super::policy::{Asking, Policy};
 use super::roll::{Rolled, UpstreamRow};
 use super::stream::{Parts, UpstreamConfig, words};

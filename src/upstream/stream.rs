@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::Base;
 use super::aged::{Aged, Ages, Turn};
-use super::body::{Body, Terms, reason};
-use super::dial::{Connect, Dial, DialError, Tcp};
-use super::error::{Fault, UpstreamError};
+use super::body::{Body, Terms};
+use super::dial::{Client, Connect, Dial, DialError, Tcp};
+use super::error::{Fault, UpstreamError, reason};
 use super::policy::{Asking, Policy};
 use super::roll::{Rolled, UpstreamRow};
 use super::secret::Secret;
@@ -28,9 +28,6 @@ use crate::ledger::{Departure, Kind};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::tasks::Spawner;
-
-/// hyper-util's client over our connections.
-pub type Client = legacy::Client<Dial, Full<Bytes>>;
 
 /// How an upstream is asked.
 #[derive(Clone, Debug, PartialEq)]

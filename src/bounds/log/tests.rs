@@ -32,6 +32,28 @@ mod plain {
         got
     }
 
+    /// Leaves as soon as it is woken, as a reader on another thread may.
+    struct Leaves(std::sync::Mutex<Option<Reader>>);
+
+    impl std::task::Wake for Leaves {
+        fn wake(self: std::sync::Arc<Self>) {
+            drop(self.0.lock().expect("no panic").take());
+        }
+    }
+
+    #[test]
+    fn what_was_whole_is_kept_however_soon_its_last_reader_leaves_at_the_end() {
+        let (mut writer, mut reader, _budget) = log_of(6);
+        write(&mut writer, b"abc");
+        assert_eq!(all(&mut reader), b"abc");
+        let leaves = std::sync::Arc::new(Leaves(std::sync::Mutex::new(None)));
+        let waker = Waker::from(std::sync::Arc::clone(&leaves));
+        assert!(reader.poll_next(&mut Context::from_waker(&waker)).is_pending());
+        *leaves.0.lock().expect("no panic") = Some(reader);
+        assert_eq!(writer.finish(), Some(vec![Bytes::from_static(b"abc")]));
+        assert!(leaves.0.lock().expect("no panic").is_none(), "it has left");
+    }
+
     #[test]
     fn early_and_late_readers_get_everything_and_a_stalled_one_delays_nobody() {
         let (mut writer, stalled, budget) = log_of(6);

@@ -1,6 +1,6 @@
 //! An answer's body on its way. Invariants: its request is in flight until the last of its bytes was taken
-//! by the socket or dropped, also those that the protocol's own buffer still holds; what is ready, or will be when each
-//! task has had one turn, is sent together, up to [`GATHER_BYTES`]; nothing waits for more by the clock, and the first
+//! by the socket or dropped, also those that the protocol's own buffer still holds; what is ready, or will be when the other
+//! tasks have had their turn, is sent together, up to [`GATHER_BYTES`]; nothing waits for more by the clock, and the first
 //! bytes wait for nothing.
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 
 use crate::http::vitals::InFlight;
-use crate::limits::{FRAMES_MOST, GATHER_BYTES, GATHER_PARTS};
+use crate::limits::{FRAMES_MOST, GATHER_BYTES, GATHER_PARTS, GATHER_TURNS};
 
 /// An answer on its way: its request, and how much of it nobody has taken yet.
 struct Way {
@@ -41,8 +41,8 @@ pin_project_lite::pin_project! {
         next: Option<Found>,
         // Whether a first frame was given: nothing is waited for before.
         begun: bool,
-        // Whether the others had their turn since the last bytes came.
-        yielded: bool,
+        // That the others had since the last bytes came.
+        turns: u8,
     }
 }
 
@@ -54,7 +54,7 @@ impl Tracked {
         }
         let (frames, waits) = (AtomicUsize::new(0), AtomicWaker::new());
         let way = Arc::new(Way { in_flight, frames, waits });
-        Self { body, way, gathered: None, next: None, begun: false, yielded: false }
+        Self { body, way, gathered: None, next: None, begun: false, turns: 0 }
     }
 }
 
@@ -79,13 +79,14 @@ impl http_body::Body for Tracked {
                 Poll::Ready(found) => found.map(|frame| frame.map(Frame::into_data)),
                 Poll::Pending if this.gathered.is_none() => return Poll::Pending,
                 // Whoever makes it may have more by the time that the others have had their turn.
-                Poll::Pending if *this.begun && !std::mem::replace(this.yielded, true) => {
+                Poll::Pending if *this.begun && *this.turns < GATHER_TURNS => {
+                    *this.turns += 1;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 Poll::Pending => break,
             };
-            *this.yielded = false;
+            *this.turns = 0;
             match (found, &mut this.gathered) {
                 (Some(Ok(Ok(bytes))), None) => {
                     *this.gathered = Some(Counted::new(bytes, this.way));
@@ -97,7 +98,7 @@ impl http_body::Body for Tracked {
             }
         }
         *this.begun = true;
-        *this.yielded = false;
+        *this.turns = 0;
         let way = &*this.way;
         let frame =
             match this.gathered.take() {
