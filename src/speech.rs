@@ -162,7 +162,7 @@ pub enum SpeechError {
     #[error("the engine failed: {0}")]
     Failed(String),
     /// The server on which the engine runs did not do what it was asked for.
-    #[error("{0}")]
+    #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// The server leaves before the first audio.
     #[error("{LEAVING}")]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::Config;
+use crate::limits;
 
 /// Lists the voices of every engine.
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
@@ -11,6 +12,9 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let core = super::ready_core(config).await?;
     let mut text = String::new();
     for engine in core.speech.engines() {
+        while !engine.knows_its_voices() {
+            tokio::time::sleep(limits::ENGINE_POLL).await;
+        }
         let voices = engine.voices();
         for voice in &voices.all {
             let gender = voice.gender.as_deref().unwrap_or("");

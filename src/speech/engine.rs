@@ -126,6 +126,10 @@ pub trait Voiced: Send + Sync + 'static {
     fn health(&self) -> Health;
     /// The voices that it has; empty until it is ready.
     fn voices(&self) -> Arc<Voices>;
+    /// Whether those are all: the voices of an engine elsewhere are asked for while it can speak already.
+    fn knows_its_voices(&self) -> bool {
+        true
+    }
     /// How long the job of a stream that has no audio yet would wait for its turn.
     fn projected_wait(&self) -> Duration {
         Duration::ZERO

@@ -2,6 +2,7 @@
 //! Evensong. Invariants: only voices that it is known to have are asked for; an answer that is not the audio that
 //! was asked for is never passed on as if it were.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub struct OpenAi {
     config: OpenAiConfig,
     upstream: Upstream,
     voices: RwLock<Arc<Voices>>,
+    /// Whether it was asked for them, or need not be.
+    asked: AtomicBool,
 }
 
 /// The body of a request.
@@ -69,7 +72,8 @@ impl OpenAi {
         spawner: &Spawner,
     ) -> Arc<Self> {
         let known = if config.voices.is_empty() { openai_voices() } else { named(&config.voices) };
-        let this = Arc::new(Self { config, upstream, voices: RwLock::new(Arc::new(known)) });
+        let (voices, asked) = (RwLock::new(Arc::new(known)), AtomicBool::new(exchange.is_none()));
+        let this = Arc::new(Self { config, upstream, voices, asked });
         if let Some(exchange) = exchange {
             let (engine, scope) = (Arc::clone(&this), spawner.clone());
             spawner.spawn(Kind::Timer, "voices of openai", async move {
@@ -98,6 +102,7 @@ impl OpenAi {
                     tracing::info!(%error, "its voices are not known; OpenAI's names will do")
                 }
             }
+            self.asked.store(true, Ordering::Release);
             tokio::select! {
                 biased;
                 () = scope.stopping() => return,
@@ -147,6 +152,10 @@ impl Voiced for OpenAi {
 
     fn voices(&self) -> Arc<Voices> {
         Arc::clone(&self.voices.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn knows_its_voices(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
     }
 }
 

@@ -196,3 +196,26 @@ async fn who_waits_for_an_upstream_while_the_server_leaves_is_told() {
         assert!(server.child.wait().await.expect("its end").success());
     }
 }
+
+#[tokio::test]
+async fn the_voices_of_an_upstream_are_waited_for_where_they_are_listed_and_an_error_is_said_once()
+{
+    let far = TestServer::start(&[]).await;
+    let proxy = FaultProxy::start(Some(far.server.listen[0])).await;
+    let run = async |args: &[&str], base: &str| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_evensong"));
+        command.args(args).args(["--speech-engine", "openai", "--speech-openai-base-url", base]);
+        command.env_clear().output().await.expect("it runs")
+    };
+    let listed = run(&["voices", "list"], &proxy.base()).await;
+    let listed = String::from_utf8(listed.stdout).expect("text");
+    assert!(listed.starts_with("tone") && !listed.contains("alloy"), "{listed}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x.mp3");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base = format!("http://{}/v1", closed.local_addr().expect("an address"));
+    drop(closed);
+    let said = run(&["say", "x", "-o", file.to_str().expect("UTF-8")], &base).await;
+    let said = String::from_utf8(said.stderr).expect("text");
+    assert_eq!(said.matches("cannot be reached").count(), 1, "{said}");
+}
