@@ -6,6 +6,7 @@ when the tests are over. A test that cannot run here says why, also in the file 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import json
 import os
@@ -154,6 +155,23 @@ def stop(process: subprocess.Popen[str], log: Path) -> None:
     except subprocess.TimeoutExpired:
         pytest.fail(f"still there {STOP_SECONDS} s after SIGTERM; it said:\n{log.read_text()}")
     assert status == 0, f"exit status {status}; it said:\n{log.read_text()}"
+
+
+@contextlib.contextmanager
+def evensong(folder: Path, **settings: str) -> Iterator[Server]:
+    """A server of one test's own, with settings as its environment names them; it must leave well."""
+    folder.mkdir()
+    log = folder / "stderr.log"
+    named = {f"EVENSONG_{name.upper()}": value for name, value in settings.items()}
+    process = start(os.environ["EVENSONG_BIN"], folder, log, named)
+    try:
+        server = ready(process, log)
+        yield server
+        server.idle_within(seconds=2.0)
+        stop(process, log)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import promql_parser
 import pytest
 import yaml
+from conftest import evensong
 from openai import OpenAI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
@@ -34,14 +35,17 @@ def scrape(server, accept: str = "*/*") -> str:
 
 
 @pytest.fixture(scope="module")
-def samples(server) -> dict[str, set[str]]:
-    """Every sample's name and its labels, after something was spoken."""
-    with OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
-        client.audio.speech.create(model="tts-1", voice="alloy", input="Good evening.").read()
+def samples(server, tmp_path_factory) -> dict[str, set[str]]:
+    """Every sample's name and its labels, after something was spoken, here and by another server."""
     known: dict[str, set[str]] = {name: set(labels) for name, labels in OF_PROMETHEUS.items()}
-    for family in open_metrics(scrape(server, OPEN_METRICS)):
-        for sample in family.samples:
-            known.setdefault(sample.name, set()).update(sample.labels, {"job", "instance"})
+    settings = {"speech_engine": "openai", "speech_openai_base_url": f"{server.url}/v1"}
+    with evensong(tmp_path_factory.mktemp("asks") / "server", **settings) as asks:
+        for spoken_by in (server, asks):
+            with OpenAI(base_url=f"{spoken_by.url}/v1", api_key="none") as client:
+                client.audio.speech.create(model="tts-1", voice="alloy", input="Good evening.").read()
+            for family in open_metrics(scrape(spoken_by, OPEN_METRICS)):
+                for sample in family.samples:
+                    known.setdefault(sample.name, set()).update(sample.labels, {"job", "instance"})
     return known
 
 

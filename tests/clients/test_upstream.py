@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,28 +14,12 @@ from pathlib import Path
 
 import pytest
 from audio import Sound, decode, pcm_of_wav
-from conftest import SENTENCE, Server, get, ready, start, stop
+from conftest import SENTENCE, Server, evensong, get
 from openai import APIStatusError, BadRequestError, OpenAI
 
 HERE = Path(__file__).parent
 # More than a phrase: nothing of it is kept on the way.
 LONG = (SENTENCE + " ") * 8
-
-
-@contextlib.contextmanager
-def evensong(folder: Path, **settings: str) -> Iterator[Server]:
-    """A server of the tests' own, with settings as its environment names them; it must leave well."""
-    folder.mkdir()
-    named = {f"EVENSONG_{name.upper()}": value for name, value in settings.items()}
-    process = start(os.environ["EVENSONG_BIN"], folder, folder / "stderr.log", named)
-    try:
-        server = ready(process, folder / "stderr.log")
-        yield server
-        server.idle_within(seconds=2.0)
-        stop(process, folder / "stderr.log")
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextlib.contextmanager
