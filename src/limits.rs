@@ -56,7 +56,7 @@ pub const SSE_SCRATCH_BYTES: usize = 8 * KIB;
 /// No stream that is made here may reserve more than this (promise P1, figure 4),
 pub const STREAM_MOST_BYTES: usize = 448 * KIB;
 /// and none that comes from elsewhere, and holds two sockets, more than this.
-pub const REMOTE_STREAM_MOST_BYTES: usize = 592 * KIB;
+pub const REMOTE_STREAM_MOST_BYTES: usize = 632 * KIB;
 
 // ---- Connections --------------------------------------------------------------------------------
 

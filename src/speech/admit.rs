@@ -103,9 +103,10 @@ impl Parts {
     ) -> Result<(Speaking, Failure), SpeechError> {
         let (format, failure) = (wanted.utterance.format, Failure::default());
         let passes = engine.comes(format) == Comes::AsWished;
+        let tls = if engine.is_tls() { limits::TLS_BYTES } else { 0 };
         let bytes = if passes { limits::PASSING_BYTES } else { format.plan().recoded_bytes() };
         let departure = wanted.utterance.departure.clone();
-        let bytes = bytes + wanted.utterance.extra_bytes;
+        let bytes = bytes + tls + wanted.utterance.extra_bytes;
         let stake = self.reserve(bytes, &wanted.utterance.owner, departure)?;
         let bound = stake.bytes();
         let sound = tokio::select! {
@@ -176,6 +177,9 @@ impl Parts {
             let plan = wanted.utterance.format.plan();
             let upstream = match wanted.engine {
                 Engine::Pieces(_) => 0,
+                Engine::Remote(engine) if engine.is_tls() => {
+                    limits::UPSTREAM_SIDE_BYTES + limits::TLS_BYTES
+                }
                 Engine::Remote(_) => limits::UPSTREAM_SIDE_BYTES,
             };
             // No connection's departure: it may outlive the one that began it.

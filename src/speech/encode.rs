@@ -43,7 +43,7 @@ impl Plan {
         let most = limits::STREAM_MOST_BYTES - limits::SSE_SCRATCH_BYTES;
         assert!(plan.stream_bytes() <= most);
         assert!(plan.shared_bytes() + limits::LISTENER_BYTES <= most);
-        let most = limits::REMOTE_STREAM_MOST_BYTES - limits::SSE_SCRATCH_BYTES;
+        let most = limits::REMOTE_STREAM_MOST_BYTES - limits::SSE_SCRATCH_BYTES - limits::TLS_BYTES;
         assert!(plan.recoded_bytes() <= most && limits::PASSING_BYTES <= most);
         plan
     }

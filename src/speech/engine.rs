@@ -190,6 +190,8 @@ pub enum Comes {
 
 /// Speaks elsewhere, and a whole text at once. Dropping the future or the sound cancels the request.
 pub trait RemoteEngine: Voiced {
+    /// Whether it is asked over TLS, whose buffers are a stream's as well.
+    fn is_tls(&self) -> bool;
     /// In which form the audio of a wish for `format` comes.
     fn comes(&self, format: Format) -> Comes;
     /// Asks for the audio of a text; ready with the head of the answer.

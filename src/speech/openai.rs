@@ -160,6 +160,10 @@ impl Voiced for OpenAi {
 }
 
 impl RemoteEngine for OpenAi {
+    fn is_tls(&self) -> bool {
+        self.upstream.is_tls()
+    }
+
     fn comes(&self, format: Format) -> Comes {
         let makes = |format| self.config.formats.contains(&format);
         match format {

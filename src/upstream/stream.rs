@@ -147,6 +147,11 @@ impl Upstream {
         self.0.config.ages.name
     }
 
+    /// Whether it is asked over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.0.config.base.is_tls()
+    }
+
     /// For the operator's roll.
     pub fn rolled(&self) -> Box<dyn Rolled> {
         Box::new(self.clone())

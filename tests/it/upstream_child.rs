@@ -115,6 +115,8 @@ async fn over_tls_only_whom_the_system_vouches_for_is_believed() {
         String::from_utf8_lossy(&answer.body)
     );
     assert!(answer.body.len() > 10_000);
+    let long = speak(&believes, &"Over TLS. ".repeat(100)).await;
+    assert_eq!(long.header("x-stream-max-bytes"), (528 * 1024).to_string(), "48 KiB for TLS");
     believes.stop().await;
     let mut doubts = ChildServer::start(&[], &env[..1]).await;
     let answer = speak(&doubts, "Over TLS.").await;
