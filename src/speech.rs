@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use crate::bounds::Budget;
 use crate::ledger::Departure;
 use crate::limits;
-use crate::metrics::{FallbackLabel, Metrics};
+use crate::metrics::Metrics;
 use crate::tasks::Spawner;
 use crate::upstream::UpstreamError;
 use admit::Parts;
@@ -239,40 +239,24 @@ impl Speech {
         let named = parts.named(utterance.model.as_deref())?;
         let engines: Vec<_> =
             named.map_or_else(|| self.answering().collect(), |engine| vec![engine]);
+        let (last, before) = engines.split_last().expect("there is the default one");
         let mut failed = None;
-        for engine in &engines {
-            let mut utterance = utterance.clone();
-            if failed.is_some() {
-                // Its voice may be another engine's; here, any other is better than none.
-                let known = |name: &String| engine.voices().find(name).is_some();
-                utterance.voice = utterance.voice.filter(known);
-            }
-            let first = engines[0].name();
-            let beginning = parts.begin(engine, utterance, failed.is_some());
-            let is_last = engines.last().is_some_and(|last| last.name() == engine.name());
-            let begun = match is_last {
-                true => beginning.await,
-                false => timeout(parts.first_wait, beginning).await.unwrap_or_else(|_| {
-                    let waited = parts.first_wait.as_millis();
-                    Err(SpeechError::Failed(format!("no audio within {waited} ms")))
-                }),
-            };
+        for engine in before {
+            let beginning = parts.begin(engine, utterance.clone(), failed.is_some());
+            let begun = timeout(parts.first_wait, beginning).await.unwrap_or_else(|_| {
+                let waited = parts.first_wait.as_millis();
+                Err(SpeechError::Failed(format!("no audio within {waited} ms")))
+            });
             match begun {
-                Ok(speaking) => {
-                    if failed.is_some() {
-                        let label = FallbackLabel { from: first, to: engine.name() };
-                        parts.metrics.speech_fallbacks.get_or_create(&label).inc();
-                    }
-                    return Ok(speaking);
-                }
-                Err(error) if error.is_the_engines() && engines.len() > 1 => {
+                Err(error) if error.is_the_engines() => {
                     tracing::warn!(engine = engine.name(), %error, "another engine is to speak");
                     failed.get_or_insert(error);
                 }
-                Err(error) => return Err(failed.unwrap_or(error)),
+                begun => return parts.spoke_for(engines[0], failed, begun),
             }
         }
-        Err(failed.unwrap_or(SpeechError::NothingToSay))
+        let begun = parts.begin(last, utterance, failed.is_some()).await;
+        parts.spoke_for(engines[0], failed, begun)
     }
 }
 

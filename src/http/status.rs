@@ -113,15 +113,13 @@ pub async fn readyz(State(services): State<Services>) -> Response {
     if services.readiness.is_full() {
         return not_ready("there is no room for more connections at present".into());
     }
-    // The default engine, or one that speaks for it.
-    let mut answering = services.speech.answering().map(|engine| (engine.name(), engine.health()));
-    let not_ready_yet = match answering.find(|(_, health)| matches!(health, Health::Ready(_))) {
-        Some(_) => None,
-        None => services.speech.answering().next().map(|engine| (engine.name(), engine.health())),
-    };
-    match not_ready_yet {
-        Some((name, Health::Starting)) => not_ready(format!("the engine {name} is starting")),
-        Some((name, Health::Unavailable(reason))) => {
+    // The default engine, or one that speaks for it; if none can, what is wrong with the default.
+    let answering = services.speech.answering().map(|engine| (engine.name(), engine.health()));
+    let answering: Vec<_> = answering.collect();
+    let able = answering.iter().find(|(_, health)| matches!(health, Health::Ready(_)));
+    match able.unwrap_or(&answering[0]) {
+        (name, Health::Starting) => not_ready(format!("the engine {name} is starting")),
+        (name, Health::Unavailable(reason)) => {
             not_ready(format!("the engine {name} cannot speak: {reason}"))
         }
         _ => {

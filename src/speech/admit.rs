@@ -20,7 +20,7 @@ use crate::bounds::ring::Broken;
 use crate::bounds::{Budget, Stake, log, ring};
 use crate::ledger::{Departure, Kind, Ledger};
 use crate::limits;
-use crate::metrics::{Metrics, Refusal};
+use crate::metrics::{FallbackLabel, Metrics, Refusal};
 use crate::tasks::Spawner;
 
 /// What it takes to admit a stream.
@@ -62,8 +62,12 @@ impl Parts {
             Health::Unavailable(reason) => return Err(self.unavailable(engine, reason)),
         };
         let asked = utterance.voice.as_deref();
-        let voice = match is_fallback && asked.is_none() {
-            true => engine.voices().default_voice(),
+        let voice = match is_fallback {
+            // What was asked for may be another engine's; here, any other is better than none.
+            true => {
+                let voices = engine.voices();
+                asked.and_then(|name| voices.find(name)).unwrap_or_else(|| voices.default_voice())
+            }
             false => self.voice(engine, asked)?,
         };
         let text = match engine {
@@ -95,6 +99,21 @@ impl Parts {
         Ok(speaking)
     }
 
+    /// What came of it where `first` was to speak, and may have `failed`: that is counted, and of two errors
+    /// the first one is said.
+    pub fn spoke_for(
+        &self,
+        first: &Engine,
+        failed: Option<SpeechError>,
+        begun: Result<Speaking, SpeechError>,
+    ) -> Result<Speaking, SpeechError> {
+        let Some(failed) = failed else { return begun };
+        let speaking = begun.map_err(|_| failed)?;
+        let label = FallbackLabel { from: first.name(), to: speaking.engine };
+        self.metrics.speech_fallbacks.get_or_create(&label).inc();
+        Ok(speaking)
+    }
+
     /// For one reader, from elsewhere: passed through where it comes in the right format, else through a ring.
     async fn remote(
         &self,
@@ -103,10 +122,9 @@ impl Parts {
     ) -> Result<(Speaking, Failure), SpeechError> {
         let (format, failure) = (wanted.utterance.format, Failure::default());
         let passes = engine.comes(format) == Comes::AsWished;
-        let tls = if engine.is_tls() { limits::TLS_BYTES } else { 0 };
         let bytes = if passes { limits::PASSING_BYTES } else { format.plan().recoded_bytes() };
         let departure = wanted.utterance.departure.clone();
-        let bytes = bytes + tls + wanted.utterance.extra_bytes;
+        let bytes = bytes + tls_bytes(&**engine) + wanted.utterance.extra_bytes;
         let stake = self.reserve(bytes, &wanted.utterance.owner, departure)?;
         let bound = stake.bytes();
         let sound = tokio::select! {
@@ -177,10 +195,7 @@ impl Parts {
             let plan = wanted.utterance.format.plan();
             let upstream = match wanted.engine {
                 Engine::Pieces(_) => 0,
-                Engine::Remote(engine) if engine.is_tls() => {
-                    limits::UPSTREAM_SIDE_BYTES + limits::TLS_BYTES
-                }
-                Engine::Remote(_) => limits::UPSTREAM_SIDE_BYTES,
+                Engine::Remote(engine) => limits::UPSTREAM_SIDE_BYTES + tls_bytes(&**engine),
             };
             // No connection's departure: it may outlive the one that began it.
             let bytes = plan.shared_bytes() + upstream;
@@ -304,6 +319,11 @@ impl Parts {
             known: voices.examples(),
         })
     }
+}
+
+/// What TLS towards an engine elsewhere costs a stream.
+fn tls_bytes(engine: &dyn RemoteEngine) -> usize {
+    if engine.is_tls() { limits::TLS_BYTES } else { 0 }
 }
 
 impl Wanted<'_> {

@@ -200,9 +200,9 @@ impl RemoteEngine for OpenAi {
             let said = check(&answer, format).map_err(|fault| upstream.error(fault))?;
             let comes = match said {
                 // Ours has one rate, and whoever asked for pcm expects that.
-                Some(hz) if format == Format::Pcm && wished == format && hz == SPEECH_HZ => comes,
-                Some(hz) if format == Format::Pcm => Comes::Pcm(hz),
-                _ => comes,
+                Some(SPEECH_HZ) if wished == Format::Pcm => Comes::AsWished,
+                Some(hz) => Comes::Pcm(hz),
+                None => comes,
             };
             Ok(Sound { is_framed: answer.is_framed, body: answer.body, comes })
         }
@@ -210,7 +210,7 @@ impl RemoteEngine for OpenAi {
     }
 }
 
-/// Whether an answer is audio in `format`; and the rate, where it says one.
+/// Whether an answer is audio in `format`; and the rate, where that is pcm and it says one.
 fn check(answer: &Answer, format: Format) -> Result<Option<u32>, Fault> {
     let got = answer.media_type();
     let fits = match format {

@@ -89,7 +89,6 @@ impl Voices {
     /// Every voice that can be asked for by a name of its own, OpenAI's names first.
     pub fn listed(&self) -> Vec<Voice> {
         let aliases = OPENAI_NAMES.iter().filter_map(|(alias, variant)| {
-            // One of that name stands among the others already.
             let voice = self.find(alias).filter(|_| self.has_variant(variant))?;
             let name = alias[..1].to_uppercase() + &alias[1..];
             Some(Voice { name, ..voice })

@@ -68,6 +68,7 @@ impl Exchange {
         until: Instant,
     ) -> Result<serde_json::Value, Fault> {
         let Inner { config, clients, policy, ledger } = &*self.0;
+        let began = Instant::now();
         let leave = policy.leave()?;
         let turn = clients.turn(Kind::UpstreamErrand, owner, &Departure::default()).await?;
         let _theirs = ledger.enter(Kind::ForeignSocket, Arc::clone(owner), 0);
@@ -79,12 +80,7 @@ impl Exchange {
                 result.unwrap_or(Err(Fault::NoAnswer(config.first_byte)))
             }
         };
-        match &result {
-            Err(Fault::Refused { .. } | Fault::Denied(_) | Fault::Redirect(_)) | Ok(_) => {
-                leave.answered()
-            }
-            Err(_) => leave.failed(),
-        }
+        Policy::judge(leave, result.as_ref().err(), began);
         result
     }
 

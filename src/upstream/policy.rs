@@ -67,6 +67,23 @@ impl Policy {
         self.breaker.leave().map_err(|open| Fault::Open { retry_after: open.retry_after })
     }
 
+    /// Says what came of an asking that was begun at `began`. Only what says that the upstream is down counts against
+    /// it; a 500 does not: it lives, and what it stumbled over may be this one request.
+    pub fn judge(leave: Leave, fault: Option<&Fault>, began: Instant) {
+        match fault {
+            Some(
+                Fault::Unreachable(_)
+                | Fault::NotConnected(_)
+                | Fault::Status(502 | 504)
+                | Fault::Busy { status: 503, .. },
+            ) => leave.failed(),
+            Some(Fault::NoAnswer(_) | Fault::Broke(_) | Fault::Garbage(_) | Fault::Cut) => {
+                leave.unanswered(began);
+            }
+            _ => leave.answered(),
+        }
+    }
+
     /// Asks by `once`, and again where that is right.
     pub async fn ask<T, F>(
         &self,

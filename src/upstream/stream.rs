@@ -176,26 +176,20 @@ impl Upstream {
         let turn = clients.turn(Kind::UpstreamRequest, &ask.owner, &ask.departure).await?;
         let request = self.request(ask).map_err(|error| Fault::Unreachable(error.to_string()))?;
         let response = match timeout_at(until, turn.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                let fault = if turn.is_over() { Fault::Cut } else { not_answered(&error) };
-                match fault {
-                    Fault::Unreachable(_) | Fault::NotConnected(_) => leave.failed(),
-                    _ => leave.unanswered(began),
-                }
-                return Err(fault);
-            }
-            Err(_) => {
-                leave.unanswered(began);
-                return Err(Fault::NoAnswer(config.first_byte));
-            }
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) if turn.is_over() => Err(Fault::Cut),
+            Ok(Err(error)) => Err(not_answered(&error)),
+            Err(_) => Err(Fault::NoAnswer(config.first_byte)),
         };
+        // By its head alone: what stands in the body says nothing of whether it lives.
+        let fault = match &response {
+            Ok(response) if response.status() == StatusCode::OK => None,
+            Ok(response) => Some(Fault::of_status(response.status(), response.headers(), None)),
+            Err(fault) => Some(fault.clone()),
+        };
+        Policy::judge(leave, fault.as_ref(), began);
+        let response = response?;
         let status = response.status();
-        match status.as_u16() {
-            502..=504 => leave.failed(),
-            // Also a 500: it lives, and what it stumbled over may be this one request.
-            _ => leave.answered(),
-        }
         let answer = self.answer(response, turn, ask.most_bytes, began);
         if status == StatusCode::OK {
             return plain(answer);

@@ -95,23 +95,12 @@ def skip(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    binary = os.environ.get("EVENSONG_BIN")
-    if not binary:
+    if not os.environ.get("EVENSONG_BIN"):
         pytest.fail("EVENSONG_BIN must name the server's binary; scripts/test sets it")
     if not ctypes.util.find_library("espeak-ng"):
         skip("libespeak-ng is not installed (Debian: libespeak-ng1 espeak-ng-data)")
-    folder = tmp_path_factory.mktemp("server")
-    log = folder / "stderr.log"
-    process = start(binary, folder, log)
-    try:
-        server = ready(process, log)
+    with evensong(tmp_path_factory.mktemp("servers") / "server") as server:
         yield server
-        # Whatever the clients did, and however they left.
-        server.idle_within(seconds=1.0)
-        stop(process, log)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def start(
@@ -159,7 +148,7 @@ def stop(process: subprocess.Popen[str], log: Path) -> None:
 
 @contextlib.contextmanager
 def evensong(folder: Path, **settings: str) -> Iterator[Server]:
-    """A server of one test's own, with settings as its environment names them; it must leave well."""
+    """A server of its own, with settings as its environment names them; it must leave well."""
     folder.mkdir()
     log = folder / "stderr.log"
     named = {f"EVENSONG_{name.upper()}": value for name, value in settings.items()}
@@ -167,7 +156,8 @@ def evensong(folder: Path, **settings: str) -> Iterator[Server]:
     try:
         server = ready(process, log)
         yield server
-        server.idle_within(seconds=2.0)
+        # Whatever the clients did, and however they left.
+        server.idle_within(seconds=1.0)
         stop(process, log)
     finally:
         process.kill()

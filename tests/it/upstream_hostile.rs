@@ -27,6 +27,9 @@ async fn pcm_of_another_rate_is_made_ours_and_never_passed_on_as_if_it_were() {
     let near = near(&house.proxy, &settings).await;
     house.proxy.set(canned("200 OK\r\ncontent-type: audio/pcm", &[0; 96_000]));
     assert!(near.speech(&wish("pcm")).await.body.len().abs_diff(48_000) < 200);
+    // What the answer says wins over what the settings do.
+    house.proxy.set(at("24000"));
+    assert_eq!(near.speech(&wish("pcm")).await.body.len(), 96_000);
     near.idle().await;
 }
 
