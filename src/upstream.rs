@@ -25,5 +25,5 @@ pub use error::{Fault, UpstreamError};
 pub use exchange::Exchange;
 pub use roll::{Roll, Rolled, UpstreamRow};
 pub use secret::Secret;
-pub use stream::{Answer, Ask, Parts, Upstream, UpstreamConfig};
+pub use stream::{Answer, Ask, JSON, Parts, Upstream, UpstreamConfig};
 pub use tls::Tls;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
+use http::HeaderValue;
 use tokio_stream::{Stream, StreamExt};
 
 use super::{AnswerError, End, Finish, Piece, Pieces, Question, Responder, Usage};
@@ -58,15 +59,14 @@ impl Llm {
         let Inner { upstream, config, dialect } = &*self.0;
         let mut spoken = *dialect.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = loop {
+            let body = request::body(config, &question, spoken);
+            let owner = Arc::clone(&question.owner);
             let ask = Ask {
-                body: Some(request::body(config, &question, spoken)),
-                path: "/chat/completions",
-                accept: EVENT_STREAM,
-                owner: Arc::clone(&question.owner),
-                departure: question.departure.clone(),
-                // Asked twice it writes two answers, of which nobody saw the first.
-                is_safe: true,
+                accept: HeaderValue::from_static(EVENT_STREAM),
+                departure: Some(question.departure.clone()),
                 most_bytes: ANSWER_STREAM_BYTES,
+                // It may be made twice: it writes two answers then, of which nobody saw the first.
+                ..Ask::errand("/chat/completions", Some(body), owner)
             };
             match upstream.open(&ask).await {
                 Err(UpstreamError { fault: Fault::Refused { message, .. }, .. })

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::HeaderValue;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -185,14 +186,12 @@ impl RemoteEngine for OpenAi {
             Comes::Wav => Format::Wav,
         };
         let ask = Ask {
-            body: Some(self.body(&wish, format)),
-            path: "/audio/speech",
-            accept: "audio/*, application/octet-stream;q=0.5",
-            owner: wish.owner,
-            departure: wish.departure,
+            accept: HeaderValue::from_static("audio/*, application/octet-stream;q=0.5"),
+            departure: Some(wish.departure.clone()),
             // It costs money, and may be spoken twice for all that it matters; but nobody wants to pay twice.
             is_safe: false,
             most_bytes: self.config.most_bytes,
+            ..Ask::errand("/audio/speech", Some(self.body(&wish, format)), wish.owner)
         };
         let upstream = self.upstream.clone();
         async move {

@@ -2,11 +2,12 @@
 //! nothing of its answer was seen and it was surely not acted upon, or may be twice; whoever drops the
 //! future or the body closes the connection, and the upstream sees it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -28,6 +29,9 @@ use crate::ledger::{Departure, Kind};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::tasks::Spawner;
+
+/// The media type of most that is said to upstreams.
+pub const JSON: &str = "application/json";
 
 /// How an upstream is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,24 +78,58 @@ struct Inner {
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// GET without a body, else POST of JSON.
-    pub body: Option<Bytes>,
+    /// How.
+    pub method: Method,
     /// Below the base, with a slash in front.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
+    /// What is sent, and its media type.
+    pub body: Option<(Bytes, &'static str)>,
     /// The media types that would do.
-    pub accept: &'static str,
+    pub accept: HeaderValue,
     /// The id of the request that it is made for.
     pub owner: Arc<str>,
-    /// Of the client that it is made for.
-    pub departure: Departure,
+    /// The client that it is made for; none: the server itself.
+    pub departure: Option<Departure>,
     /// Whether it may be made twice.
     pub is_safe: bool,
+    /// Whether any answer will do, whatever its status, but a redirect; else only 200 will.
+    pub takes_any_status: bool,
     /// The longest answer.
     pub most_bytes: u64,
+    /// The time for the whole of it, instead of the upstream's own.
+    pub within: Option<Duration>,
 }
 
-/// An answer with a status of success, whose body is still to come.
+impl Ask {
+    /// A request of the server itself for JSON: a GET, or a POST of `body`. It may be made twice.
+    pub fn errand(
+        path: impl Into<Cow<'static, str>>,
+        body: Option<Bytes>,
+        owner: Arc<str>,
+    ) -> Self {
+        Self {
+            method: if body.is_some() { Method::POST } else { Method::GET },
+            path: path.into(),
+            body: body.map(|body| (body, JSON)),
+            accept: HeaderValue::from_static(JSON),
+            owner,
+            departure: None,
+            is_safe: true,
+            takes_any_status: false,
+            most_bytes: limits::UPSTREAM_JSON_BYTES as u64,
+            within: None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        if self.departure.is_some() { Kind::UpstreamRequest } else { Kind::UpstreamErrand }
+    }
+}
+
+/// An answer, whose body is still to come.
 pub struct Answer {
+    /// 200, unless any would do.
+    pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
     /// Whether its end can be told from its connection's: else it may be whole or not.
@@ -165,33 +203,41 @@ impl Upstream {
     /// Makes a request, again if that is safe and may help, and waits for the head of its answer.
     pub async fn open(&self, ask: &Ask) -> Result<Answer, UpstreamError> {
         let began = Instant::now();
-        let until = began + self.0.config.first_byte;
+        let until = began + ask.within.unwrap_or(self.0.config.first_byte);
         let terms = Asking { owner: &ask.owner, is_safe: ask.is_safe, until };
         self.0.policy.ask(terms, || self.once(ask, began, until)).await
     }
 
+    /// As [`Upstream::open`], and waits for the last byte of the answer as well.
+    pub async fn whole(&self, ask: &Ask) -> Result<(Answer, Bytes), UpstreamError> {
+        let mut answer = self.open(ask).await?;
+        let bytes = answer.body.beginning(usize::MAX).await?;
+        Ok((answer, bytes.into()))
+    }
+
     async fn once(&self, ask: &Ask, began: Instant, until: Instant) -> Result<Answer, Fault> {
-        let Inner { config, clients, policy } = &*self.0;
+        let Inner { clients, policy, .. } = &*self.0;
         let leave = policy.leave()?;
-        let turn = clients.turn(Kind::UpstreamRequest, &ask.owner, &ask.departure).await?;
+        let departure = ask.departure.clone().unwrap_or_default();
+        let turn = clients.turn(ask.kind(), &ask.owner, &departure).await?;
         let request = self.request(ask).map_err(|error| Fault::Unreachable(error.to_string()))?;
         let response = match timeout_at(until, turn.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(_)) if turn.is_over() => Err(Fault::Cut),
             Ok(Err(error)) => Err(not_answered(&error)),
-            Err(_) => Err(Fault::NoAnswer(config.first_byte)),
+            Err(_) => Err(Fault::NoAnswer(until - began)),
         };
         // By its head alone: what stands in the body says nothing of whether it lives.
         let fault = match &response {
-            Ok(response) if response.status() == StatusCode::OK => None,
+            Ok(response) if response.status().is_success() => None,
             Ok(response) => Some(Fault::of_status(response.status(), response.headers(), None)),
             Err(fault) => Some(fault.clone()),
         };
         Policy::judge(leave, fault.as_ref(), began);
         let response = response?;
         let status = response.status();
-        let answer = self.answer(response, turn, ask.most_bytes, began);
-        if status == StatusCode::OK {
+        let answer = self.answer(response, turn, ask, began)?;
+        if status == StatusCode::OK || (ask.takes_any_status && !status.is_redirection()) {
             return plain(answer);
         }
         Err(self.refusal(status, answer, until).await)
@@ -199,17 +245,16 @@ impl Upstream {
 
     fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, http::Error> {
         let config = &self.0.config;
-        let method = if ask.body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::builder()
-            .method(method)
-            .uri(config.base.join(ask.path)?)
-            .header(header::ACCEPT, ask.accept)
+            .method(&ask.method)
+            .uri(config.base.join(&ask.path)?)
+            .header(header::ACCEPT, &ask.accept)
             // What is counted is what came, so nothing may grow behind the count.
             .header(header::ACCEPT_ENCODING, "identity")
             .header(header::USER_AGENT, concat!("evensong/", env!("CARGO_PKG_VERSION")))
             .header("x-request-id", &*ask.owner);
-        if ask.body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some((_, media_type)) = ask.body {
+            request = request.header(header::CONTENT_TYPE, media_type);
         }
         if let Some(key) = config.key.bearer() {
             request = request.header(header::AUTHORIZATION, key);
@@ -217,24 +262,29 @@ impl Upstream {
         if !config.keep_alive {
             request = request.header(header::CONNECTION, "close");
         }
-        request.body(Full::new(ask.body.clone().unwrap_or_default()))
+        let body = ask.body.as_ref().map(|(bytes, _)| bytes.clone());
+        request.body(Full::new(body.unwrap_or_default()))
     }
 
     fn answer(
         &self,
         response: Response<Incoming>,
         turn: Turn<Client>,
-        most_bytes: u64,
+        ask: &Ask,
         began: Instant,
-    ) -> Answer {
+    ) -> Result<Answer, Fault> {
+        if response.body().size_hint().lower() > ask.most_bytes {
+            return Err(Fault::TooLong(ask.most_bytes));
+        }
         // Where nothing else says so, its end is the connection's, and that may come early.
         let is_framed = response.body().size_hint().exact().is_some()
             || response.headers().contains_key(header::TRANSFER_ENCODING);
         let UpstreamConfig { between, total, .. } = self.0.config;
         let (head, incoming) = response.into_parts();
-        let terms = Terms { between, total, most_bytes };
+        let total = ask.within.unwrap_or(total);
+        let terms = Terms { between, total, most_bytes: ask.most_bytes };
         let body = Body::new(self.name(), incoming, turn, terms, began);
-        Answer { headers: head.headers, body, is_framed }
+        Ok(Answer { status: head.status, headers: head.headers, body, is_framed })
     }
 
     /// What an answer without success means.
@@ -321,7 +371,8 @@ fn plain(answer: Answer) -> Result<Answer, Fault> {
 pub(super) fn words(body: &[u8], key: &Secret) -> Option<String> {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let json = json.unwrap_or_default();
-    let said = ["/error/message", "/detail/message", "/detail", "/message", "/error"];
+    let said =
+        ["/error/message", "/error/reason", "/detail/message", "/detail", "/message", "/error"];
     let said = said.into_iter().find_map(|place| json.pointer(place)?.as_str())?;
     let said: String = said.chars().filter(|c| !c.is_control()).collect();
     Some(key.taken_out_of(&said).chars().take(limits::UPSTREAM_ERROR_CHARS).collect())
