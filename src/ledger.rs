@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::limits::{LEDGER_ITEMS_SHOWN, LEDGER_SHARDS};
 
 pub use census::{Baseline, Census};
-pub use kind::Kind;
+pub use kind::{Foreign, Kind};
 pub use owned::Owned;
 
 /// When a client was seen leaving; empty while it is there. Clones share it.
@@ -158,6 +158,18 @@ impl Ledger {
     /// File descriptors that the things in the ledger account for.
     pub fn fds(&self) -> u64 {
         Kind::ALL.iter().map(|kind| kind.fds() * self.live(*kind)).sum()
+    }
+
+    /// What libraries may have by themselves beside what is entered, at most.
+    pub fn may_have(&self) -> Foreign {
+        Kind::ALL.iter().fold(Foreign::default(), |all, kind| {
+            let (one, live) = (kind.may_have(), self.live(*kind));
+            Foreign {
+                fds: all.fds + one.fds * live,
+                tasks: all.tasks + one.tasks * live,
+                threads: all.threads + one.threads * live,
+            }
+        })
     }
 
     /// The counts of every kind.

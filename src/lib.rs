@@ -24,6 +24,7 @@ pub mod http;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;
+pub mod search;
 pub mod server;
 pub mod speech;
 pub mod tasks;

@@ -397,6 +397,86 @@ pub const PROFILES_KEPT: usize = 16;
 /// Ledger shards: registering on one core must not wait for another.
 pub const LEDGER_SHARDS: usize = 16;
 
+// ---- Search -------------------------------------------------------------------------------------
+
+/// Characters of a question: a long sentence, and not a document.
+pub const QUERY_CHARS: usize = 512;
+/// Words and phrases of one: each is looked up by itself, in two fields.
+pub const QUERY_WORDS: usize = 32;
+/// How many filters of a kind, and characters of each.
+pub const QUERY_FILTERS: (usize, usize) = (16, 256);
+/// Hits on a page, where nothing is said,
+pub const HITS: usize = 20;
+/// and the most.
+pub const HITS_MOST: usize = 100;
+/// Titles that are suggested, where nothing is said; the most is twice that.
+pub const SUGGESTIONS: usize = 10;
+/// A cursor carries the name of a snapshot, which of a search engine is up to some hundred bytes a shard.
+pub const CURSOR_BYTES: usize = 4 * KIB;
+/// The order of hits by relevance is kept so long for the next page.
+pub const SNAPSHOT_KEPT: Duration = Duration::from_secs(60);
+/// Snapshots that are kept at once: the index as it was after each of so many commits,
+pub const SNAPSHOTS: usize = 32;
+/// and one is used for so long, before a new one is made for those who come now.
+pub const SNAPSHOT_SHARED: Duration = Duration::from_secs(2);
+/// The most bytes of a document's id: what Elasticsearch takes.
+pub const DOCUMENT_ID_BYTES: usize = 512;
+/// Characters of its title, its type, a tag, whoever made it.
+pub const DOCUMENT_NAME_CHARS: usize = 256;
+/// Its tags.
+pub const DOCUMENT_TAGS: usize = 32;
+/// Its text: some forty pages; a longer one is found better in parts.
+pub const DOCUMENT_TEXT_BYTES: usize = 64 * KIB;
+/// An address in it.
+pub const DOCUMENT_URL_BYTES: usize = 2 * KIB;
+/// A line of a bulk: a text in which every second character is escaped, and the rest.
+pub const DOCUMENT_LINE_BYTES: usize = 3 * DOCUMENT_TEXT_BYTES;
+/// Lines of a bulk: so many results fit an answer that is still read.
+pub const BULK_LINES: usize = 1000;
+/// Bytes of a bulk's body.
+pub const BULK_BYTES: usize = 8 * MIB;
+/// Documents, and bytes of them, that are written at once: between two looks at whether to go on.
+pub const BATCH: (usize, usize) = (1000, 2 * MIB);
+/// Of a word, what is longer is no word.
+pub const WORD_BYTES: usize = 100;
+/// Characters of a snippet: two lines on a page,
+pub const SNIPPET_CHARS: usize = 200;
+/// of which so many stand before the first word that fits.
+pub const SNIPPET_LEAD_CHARS: usize = 40;
+/// Words that fit which are looked at in one text.
+pub const SNIPPET_MATCHES: usize = 256;
+/// Searches of the embedded index at once: they use processors and nothing else.
+pub const SEARCHES: usize = 4;
+/// One waits so long for its turn.
+pub const SEARCH_TURN_WAIT: Duration = Duration::from_millis(500);
+/// A search takes no longer, wherever it is made.
+pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
+/// Memory in which the index's writer gathers documents: the least that it takes.
+pub const INDEX_WRITER_BYTES: usize = 15 * MIB;
+/// The writer is closed, and its memory free, when nobody has written for so long.
+pub const INDEX_WRITER_IDLE: Duration = Duration::from_secs(20);
+/// Blocks of 16 KiB of documents that are kept unpacked, for each segment.
+pub const INDEX_STORE_BLOCKS: usize = 8;
+/// Changes by another process are looked for so often.
+pub const INDEX_LOOK: Duration = Duration::from_millis(500);
+/// Files that the writer may have open: of a segment that is written, and of one that is merged.
+pub const INDEX_WRITER_FDS: u64 = 48;
+/// Its threads: one adds, one commits, one merges, and one of each packs documents.
+pub const INDEX_WRITER_THREADS: u64 = 8;
+/// The longest answer of a search engine: a hundred whole documents fit.
+pub const ENGINE_ANSWER_BYTES: u64 = 8 * MIB as u64;
+/// Of that, a page of `limit` hits gets this: 8 KiB a hit, and as much more as a text takes where texts are wanted.
+pub const fn found_bytes(limit: usize, wants_text: bool) -> usize {
+    let text = if wants_text { 2 * DOCUMENT_TEXT_BYTES } else { 0 };
+    32 * KIB + limit * (8 * KIB + text)
+}
+/// What is written at once may take so long there,
+pub const ENGINE_WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// what it has no room for is sent again so often,
+pub const ENGINE_WRITE_TRIES: u32 = 8;
+/// and its health is asked for so often.
+pub const ENGINE_LOOK: Duration = Duration::from_secs(5);
+
 const _: () = {
     // What comes from elsewhere holds two sockets.
     assert!(PASSING_BYTES <= 480 * KIB);
@@ -412,4 +492,9 @@ const _: () = {
     assert!(ADMIN_CONNECTIONS as u64 * CONNECTION_FDS <= SPARE_FDS / 2);
     assert!(LEAK_SAMPLES >= 3 && WATCH_SAMPLES >= LEAK_SAMPLES);
     assert!(SHUTDOWN_HARD_STOP.as_secs() < SHUTDOWN_DEADLINE.as_secs());
+    // Searches leave threads to files and to what the operator asks for.
+    assert!(SEARCHES * 2 <= BLOCKING_THREADS);
+    assert!(found_bytes(HITS_MOST, false) as u64 <= ENGINE_ANSWER_BYTES);
+    // Every batch has room for a document of the largest kind.
+    assert!(DOCUMENT_LINE_BYTES < BATCH.1 && BATCH.1 <= BULK_BYTES);
 };

@@ -85,24 +85,26 @@ impl Census {
     fn look(ledger: &Ledger, baseline: Baseline) -> Self {
         let runtime = tokio::runtime::Handle::current().metrics();
         // One for the main thread.
-        let threads_most = 1 + runtime.num_workers() + BLOCKING_THREADS + *ALLOCATOR_THREADS;
+        let ours = 1 + runtime.num_workers() + BLOCKING_THREADS + *ALLOCATOR_THREADS;
         // Both before and behind the look: what comes or goes meanwhile is no difference.
-        let look =
-            || (baseline.fds + ledger.fds(), ledger.tasks(), ledger.live(Kind::ForeignSocket));
+        let look = || (baseline.fds + ledger.fds(), ledger.tasks(), ledger.may_have());
         let before = look();
         let (fds, tasks) = (count("/proc/self/fd"), runtime.num_alive_tasks() as u64);
         let after = look();
         // What libraries may have by themselves is no difference either, had or not.
-        let foreign = before.2.max(after.2);
-        let nearest = |there: u64, a: u64, b: u64| there.clamp(a.min(b), a.max(b) + foreign);
+        let nearest =
+            |there: u64, a: u64, b: u64, foreign: u64| there.clamp(a.min(b), a.max(b) + foreign);
+        let foreign_fds = before.2.fds.max(after.2.fds);
+        let foreign_tasks = before.2.tasks.max(after.2.tasks);
+        let threads_most = ours as u64 + before.2.threads.max(after.2.threads);
         // What cannot be counted, for want of a descriptor to do it by, says nothing.
         let fds = fds.unwrap_or(after.0);
         Self {
             process: Process { fds, threads: count("/proc/self/task").unwrap_or(0), tasks },
             expected: Expected {
-                fds: nearest(fds, before.0, after.0),
-                threads_most: threads_most as u64,
-                tasks: nearest(tasks, before.1, after.1),
+                fds: nearest(fds, before.0, after.0, foreign_fds),
+                threads_most,
+                tasks: nearest(tasks, before.1, after.1, foreign_tasks),
             },
         }
     }

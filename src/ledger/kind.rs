@@ -1,6 +1,19 @@
 //! The kinds of things that can live, and what each says of itself. Invariant: a kind that is not
 //! *standing* is there for a client, and reads zero when no client is there.
 
+use crate::limits::{INDEX_WRITER_FDS, INDEX_WRITER_THREADS};
+
+/// What libraries may have by themselves, at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Descriptors.
+    pub fds: u64,
+    /// Tasks.
+    pub tasks: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $text:literal, standing: $standing:literal, fds: $fds:literal;)*) => {
         /// The kinds of things that can live.
@@ -75,6 +88,10 @@ kinds! {
     UpstreamTask = "upstream_task", standing: true, fds: 0;
     /// A socket and a task that a library may have by itself: at most one of each.
     ForeignSocket = "foreign_socket", standing: true, fds: 0;
+    /// The writer of the index on disk, with the threads and files that it has while it is open.
+    IndexWriter = "index_writer", standing: true, fds: 0;
+    /// A file by which one process keeps others from doing the same.
+    LockFile = "lock_file", standing: true, fds: 1;
     /// A worker process, by the handle by which its end is awaited.
     Worker = "worker", standing: true, fds: 1;
     /// A pipe to or from a worker.
@@ -98,6 +115,17 @@ impl Kind {
                 | Kind::UpstreamTask
                 | Kind::ForeignSocket
         )
+    }
+
+    /// What one thing of this kind may have beside what is entered, or not: a library does not say.
+    pub const fn may_have(self) -> Foreign {
+        match self {
+            Kind::ForeignSocket => Foreign { fds: 1, tasks: 1, threads: 0 },
+            Kind::IndexWriter => {
+                Foreign { fds: INDEX_WRITER_FDS, tasks: 0, threads: INDEX_WRITER_THREADS }
+            }
+            _ => Foreign { fds: 0, tasks: 0, threads: 0 },
+        }
     }
 
     /// Whether one thing of this kind is one task of the runtime.

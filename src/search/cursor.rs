@@ -1,0 +1,193 @@
+//! Where a page of hits goes on, given out as a word that says nothing to its reader. Invariant: a cursor that is
+//! taken was signed here, for the same question; one of a snapshot is good for as long as the snapshot is kept.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::{Position, Question};
+use crate::limits::{CURSOR_BYTES, SNAPSHOT_KEPT};
+
+const SIGNATURE_BYTES: usize = 16;
+/// Of what is signed; another one is of another version of Evensong.
+const VERSION: u8 = 1;
+
+/// Signs cursors, and knows its own again.
+pub struct Signer {
+    key: [u8; 32],
+    /// The time, in ms since 1970.
+    now: fn() -> u64,
+}
+
+/// Why a cursor is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CursorError {
+    /// It was never given out here, or not whole.
+    #[error("cursor must be one that was given as next_cursor")]
+    Unknown,
+    /// It is of another question.
+    #[error("cursor belongs to another question: the others parameters must stay as they were")]
+    OtherQuestion,
+    /// It is of a snapshot that is gone.
+    #[error("this cursor was good for {} s; ask again without it", SNAPSHOT_KEPT.as_secs())]
+    Expired,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Said {
+    version: u8,
+    question: [u8; 8],
+    position: Position,
+    /// In ms since 1970.
+    at: u64,
+}
+
+impl Signer {
+    /// With `key`.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self { key, now: unix_ms }
+    }
+
+    /// With a key of its own, which nobody else knows.
+    pub fn random() -> std::io::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+        Ok(Self::new(key))
+    }
+
+    /// With the key kept in `folder`, which is made there if it is not yet: cursors outlive a restart.
+    pub fn kept_in(folder: &Path) -> std::io::Result<Self> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = folder.join("cursor.key");
+        if let Ok(kept) = std::fs::read(&path)
+            && let Ok(key) = kept.try_into()
+        {
+            return Ok(Self::new(key));
+        }
+        let fresh = Self::random()?;
+        // Under a name of its own first: nobody may ever read half of it.
+        let mut file = tempfile::Builder::new();
+        let mut file = file.prefix(".cursor").make_in(folder, |path| {
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+        })?;
+        file.write_all(&fresh.key)?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(fresh)
+    }
+
+    /// The cursor of `position` in the answer to `question`.
+    pub fn sign(&self, position: &Position, question: &Question) -> String {
+        let (position, at) = (position.clone(), (self.now)());
+        let said = Said { version: VERSION, question: digest(question), position, at };
+        let mut bytes = postcard::to_stdvec(&said).unwrap_or_default();
+        let signature = blake3::keyed_hash(&self.key, &bytes);
+        bytes.extend_from_slice(&signature.as_bytes()[..SIGNATURE_BYTES]);
+        BASE64.encode(bytes)
+    }
+
+    /// The position of `cursor`, if it is one of `question`.
+    pub fn open(&self, cursor: &str, question: &Question) -> Result<Position, CursorError> {
+        if cursor.len() > CURSOR_BYTES {
+            return Err(CursorError::Unknown);
+        }
+        let bytes = BASE64.decode(cursor).map_err(|_| CursorError::Unknown)?;
+        let split = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or(CursorError::Unknown)?;
+        let (said, signature) = bytes.split_at(split);
+        let expected = blake3::keyed_hash(&self.key, said);
+        let is_ours =
+            subtle::ConstantTimeEq::ct_eq(&expected.as_bytes()[..SIGNATURE_BYTES], signature);
+        if !bool::from(is_ours) {
+            return Err(CursorError::Unknown);
+        }
+        let said: Said = postcard::from_bytes(said).map_err(|_| CursorError::Unknown)?;
+        if said.version != VERSION {
+            return Err(CursorError::Unknown);
+        }
+        if said.question != digest(question) {
+            return Err(CursorError::OtherQuestion);
+        }
+        let age = Duration::from_millis((self.now)().saturating_sub(said.at));
+        if matches!(said.position, Position::Score(..)) && age > SNAPSHOT_KEPT {
+            return Err(CursorError::Expired);
+        }
+        Ok(said.position)
+    }
+}
+
+/// The same for the same question, in every process.
+fn digest(question: &Question) -> [u8; 8] {
+    let bytes = postcard::to_stdvec(question).unwrap_or_default();
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
+    digest
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::{Sort, Words};
+
+    fn question(text: &str) -> Question {
+        Question { words: Words::parse(text).expect("short"), ..Question::default() }
+    }
+
+    #[test]
+    fn a_cursor_is_good_for_its_question_and_nothing_else() {
+        let signer = Signer::new([7; 32]);
+        let place = Position::Score("snapshot".into(), 1.25, -3);
+        let cursor = signer.sign(&place, &question("evening"));
+        assert_eq!(signer.open(&cursor, &question("evening")), Ok(place.clone()));
+        let other = signer.open(&cursor, &question("morning"));
+        assert_eq!(other, Err(CursorError::OtherQuestion));
+        let newest = Question { sort: Sort::Newest, ..question("evening") };
+        assert_eq!(signer.open(&cursor, &newest), Err(CursorError::OtherQuestion));
+        let elsewhere = Signer::new([8; 32]).open(&cursor, &question("evening"));
+        assert_eq!(elsewhere, Err(CursorError::Unknown));
+        for at in 0..cursor.len() {
+            let mut forged = cursor.clone().into_bytes();
+            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(forged).expect("text");
+            let opened = signer.open(&forged, &question("evening"));
+            // The last character of the text has bits that stand for nothing.
+            assert!(opened == Err(CursorError::Unknown) || forged == cursor, "{at}: {opened:?}");
+        }
+        for text in ["", "x", "%%%", &"A".repeat(CURSOR_BYTES + 1), &"A".repeat(40)] {
+            assert_eq!(signer.open(text, &question("evening")), Err(CursorError::Unknown));
+        }
+    }
+
+    #[test]
+    fn a_snapshots_cursor_ends_with_it_and_one_by_time_does_not() {
+        let mut signer = Signer::new([7; 32]);
+        signer.now = || 1_000_000;
+        let [by_score, by_time] = [Position::Score("s".into(), 1.0, 0), Position::Time(5, 6)]
+            .map(|p| signer.sign(&p, &question("a")));
+        signer.now = || 1_000_000 + SNAPSHOT_KEPT.as_millis() as u64;
+        assert!(signer.open(&by_score, &question("a")).is_ok());
+        signer.now = || 1_000_001 + SNAPSHOT_KEPT.as_millis() as u64;
+        assert_eq!(signer.open(&by_score, &question("a")), Err(CursorError::Expired));
+        assert!(signer.open(&by_time, &question("a")).is_ok());
+    }
+
+    #[test]
+    fn the_key_is_kept_and_nobody_else_reads_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = Signer::kept_in(folder.path()).expect("made");
+        let again = Signer::kept_in(folder.path()).expect("read");
+        assert_eq!(first.key, again.key);
+        let mode = folder.path().join("cursor.key").metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::write(folder.path().join("cursor.key"), b"half").expect("written");
+        assert_ne!(Signer::kept_in(folder.path()).expect("made anew").key, first.key);
+    }
+}

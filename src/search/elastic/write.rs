@@ -1,0 +1,205 @@
+//! Writes to a search engine. Invariants: the answer to a bulk is read document by document; what the engine had no room for is
+//! sent again, later and later, and only what it refuses is given up, with its reason; the checkpoint is kept when
+//! all that came before it is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use elasticsearch::http::request::Body as _;
+use elasticsearch::{BulkOperation, BulkOperations, BulkParts, IndexParts, SearchParts};
+use http::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{CHECKPOINT, Call, Elastic};
+use crate::limits::{ENGINE_WRITE_TRIES, ENGINE_WRITE_WITHIN};
+use crate::search::{Asker, Batch, Change, Document, Origin, Outcome, SearchError};
+use crate::upstream::retry;
+
+/// The media type of a bulk.
+const NDJSON: &str = "application/x-ndjson";
+/// What of its answer is wanted.
+const ANSWERED_WITH: &str = "filter_path=items.*.status,items.*.error.type,items.*.error.reason";
+/// Documents that are looked for at once to be forgotten.
+const FORGOTTEN_AT_ONCE: usize = 1000;
+
+/// A document as it lies in the engine: with what it is found and ordered by.
+#[derive(Serialize)]
+pub(super) struct Row<'a> {
+    #[serde(flatten)]
+    document: &'a Document,
+    created_ms: i64,
+    tie: i64,
+    origin: &'static str,
+    pass: u64,
+}
+
+impl<'a> Row<'a> {
+    fn new(document: &'a Document, origin: Origin) -> Self {
+        let (created_ms, tie) = (document.created_ms(), document.tie());
+        Self { document, created_ms, tie, origin: origin.name(), pass: origin.pass() }
+    }
+}
+
+#[derive(Deserialize)]
+struct Bulked {
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(alias = "index", alias = "delete")]
+    did: Did,
+}
+
+#[derive(Deserialize)]
+struct Did {
+    status: u16,
+    error: Option<Why>,
+}
+
+#[derive(Deserialize)]
+struct Why {
+    r#type: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl Elastic {
+    pub(super) async fn written(
+        &self,
+        batch: Batch,
+        asker: &Asker,
+    ) -> Result<Vec<Outcome>, SearchError> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.changes.len()];
+        for try_number in 1.. {
+            let left: Vec<usize> =
+                (0..outcomes.len()).filter(|at| outcomes[*at].is_none()).collect();
+            if left.is_empty() {
+                break;
+            }
+            if try_number > ENGINE_WRITE_TRIES {
+                let why = format!("it had no room for {} documents, again and again", left.len());
+                return Err(SearchError::Unavailable(why));
+            }
+            if try_number > 1 {
+                tracing::info!(documents = left.len(), try_number, "the search engine is busy");
+                tokio::time::sleep(pause(try_number)).await;
+            }
+            let changes = left.iter().map(|at| &batch.changes[*at]);
+            let said = self.bulk(changes, batch.is_visible, asker).await?;
+            if said.len() != left.len() {
+                return Err(self.garbage("a result for each document is missing"));
+            }
+            for (at, outcome) in left.into_iter().zip(said) {
+                outcomes[at] = outcome;
+            }
+        }
+        if batch.is_visible {
+            self.forget_snapshot();
+        }
+        if let Some(checkpoint) = &batch.checkpoint {
+            let path = IndexParts::IndexId(&self.0.state, CHECKPOINT).url();
+            let body = json!({ "checkpoint": checkpoint });
+            let mut call = Call::new(Method::PUT, path, Some(&body));
+            call.within = ENGINE_WRITE_WITHIN;
+            self.read::<Value>(call, asker).await?;
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    /// Sends `changes`; none for those that are to be sent again.
+    async fn bulk<'a>(
+        &self,
+        changes: impl Iterator<Item = &'a Change>,
+        is_visible: bool,
+        asker: &Asker,
+    ) -> Result<Vec<Option<Outcome>>, SearchError> {
+        let mut operations = BulkOperations::new();
+        for change in changes {
+            let pushed = match change {
+                Change::Put(document, origin) => {
+                    let row = Row::new(document, *origin);
+                    operations.push(BulkOperation::index(row).id(&document.id))
+                }
+                Change::Delete(id) => operations.push(BulkOperation::<()>::delete(id)),
+            };
+            pushed.map_err(|error| SearchError::Broken(error.to_string()))?;
+        }
+        self.send(operations.bytes().unwrap_or_default(), is_visible, asker).await
+    }
+
+    pub(super) async fn send(
+        &self,
+        body: Bytes,
+        is_visible: bool,
+        asker: &Asker,
+    ) -> Result<Vec<Option<Outcome>>, SearchError> {
+        let refresh = if is_visible { "&refresh=wait_for" } else { "" };
+        let path = BulkParts::Index(&self.0.alias).url();
+        let mut call = Call::new(Method::POST, format!("{path}?{ANSWERED_WITH}{refresh}"), None);
+        call.body = Some((body, NDJSON));
+        call.within = ENGINE_WRITE_WITHIN;
+        let said: Bulked = self.read(call, asker).await?;
+        Ok(said.items.into_iter().map(|item| item.did.outcome()).collect())
+    }
+
+    pub(super) async fn forgotten(&self, before: u64, asker: &Asker) -> Result<u64, SearchError> {
+        let alias = [self.0.alias.as_str()];
+        let path = format!("{}?filter_path=hits.hits._id", SearchParts::Index(&alias).url());
+        let source = Origin::Source(before).name();
+        let filter = json!([
+            { "term": { "origin": source } },
+            { "range": { "pass": { "lt": before } } },
+        ]);
+        let search = json!({
+            "size": FORGOTTEN_AT_ONCE,
+            "_source": false,
+            "query": { "bool": { "filter": filter } },
+        });
+        // What was just written anew must not be found as it was before.
+        self.refresh(asker).await?;
+        let mut forgotten = 0;
+        loop {
+            let found: Value =
+                self.read(Call::new(Method::POST, &*path, Some(&search)), asker).await?;
+            let hits = found["hits"]["hits"].as_array().cloned().unwrap_or_default();
+            let ids = hits.iter().filter_map(|hit| hit["_id"].as_str());
+            let changes: Vec<_> = ids.map(|id| Change::Delete(id.to_string())).collect();
+            if changes.is_empty() {
+                return Ok(forgotten);
+            }
+            forgotten += changes.len() as u64;
+            self.written(Batch { changes, ..Batch::default() }, asker).await?;
+            self.refresh(asker).await?;
+        }
+    }
+
+    async fn refresh(&self, asker: &Asker) -> Result<(), SearchError> {
+        let mut call = Call::new(Method::POST, format!("/{}/_refresh", self.0.alias), None);
+        call.within = ENGINE_WRITE_WITHIN;
+        self.read::<Value>(call, asker).await.map(drop)
+    }
+}
+
+impl Did {
+    fn outcome(self) -> Option<Outcome> {
+        match self.status {
+            // It was not even tried, or not to the end.
+            429 | 500..=599 => None,
+            404 => Some(Outcome::Missing),
+            status => Some(match self.error {
+                Some(Why { r#type, reason }) => Outcome::Rejected(format!("{type}: {reason}")),
+                None if status == 200 || status == 201 => Outcome::Indexed,
+                None => Outcome::Rejected(format!("it answered with {status}")),
+            }),
+        }
+    }
+}
+
+fn pause(try_number: u32) -> Duration {
+    let mut chance = [0; 1];
+    // Without randomness all wait as long.
+    let _ = getrandom::fill(&mut chance);
+    retry::pause(try_number, f64::from(chance[0]) / 255.0)
+}
