@@ -7,6 +7,7 @@
 mod answer;
 mod cgroup;
 mod door;
+mod graphql;
 mod keys;
 mod memory;
 mod upstream;
@@ -24,6 +25,8 @@ use answer::AnswerSettings;
 pub use answer::{AnswerConfig, LlmUpstream};
 pub use door::AccessConfig;
 use door::{LimitSettings, TlsSettings};
+pub use graphql::GraphqlConfig;
+use graphql::GraphqlSettings;
 pub use keys::{ALIASES, KEYS, Key, Kind};
 pub use memory::MemoryConfig;
 use memory::MemorySettings;
@@ -43,6 +46,8 @@ pub struct Config {
     pub speech: SpeechConfig,
     /// Who writes answers.
     pub answer: AnswerConfig,
+    /// Whom GraphQL is asked of, if somebody is.
+    pub graphql: Option<GraphqlConfig>,
     /// The public listeners.
     pub door: DoorConfig,
     /// Who may come in, and how much.
@@ -137,6 +142,7 @@ pub struct Settings {
     tls: TlsSettings,
     speech: SpeechSettings,
     answer: AnswerSettings,
+    graphql: GraphqlSettings,
     upstream: UpstreamSettings,
     limits: LimitSettings,
     memory: MemorySettings,
@@ -236,6 +242,7 @@ impl Settings {
             budget_bytes: self.budget_bytes,
             speech: self.speech.check(&self.upstream)?,
             answer: self.answer.check(&self.upstream)?,
+            graphql: self.graphql.check(&self.upstream)?,
             door: self.limits.door()?,
             access,
             memory: self.memory.check()?,

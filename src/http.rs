@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod extract;
 pub mod gate;
+pub mod graphql;
 pub mod limit;
 pub mod listen;
 mod observe;

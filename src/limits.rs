@@ -329,6 +329,24 @@ pub const UPSTREAM_JSON_BYTES: usize = MIB;
 /// A line of server-sent events, and the data of one event: a piece of a text in its envelope has 300 bytes.
 pub const EVENT_BYTES: usize = 64 * KIB;
 
+// ---- GraphQL ------------------------------------------------------------------------------------
+
+/// The longest body of a request that can be configured: more is no query, but data.
+pub const GRAPHQL_BODY_MOST_BYTES: usize = MIB;
+/// The longest answer: it is read whole before it is passed on, since what stands in it tells a part from all.
+pub const GRAPHQL_ANSWER_BYTES: usize = MIB;
+/// What is reserved first for an answer that does not say how long it is; then twice as much, and so on.
+pub const GRAPHQL_FIRST_BYTES: usize = 8 * KIB;
+/// From the request to the last byte of its answer: whoever asked a page for it has gone by then.
+pub const GRAPHQL_TOTAL: Duration = Duration::from_secs(30);
+/// Nesting of whatever may be nested in a query, and the deepest that can be configured for selections: it is
+/// read by functions that call themselves, 200 bytes of stack each.
+pub const GRAPHQL_NESTING: usize = 64;
+/// Operations and fragments in one document, and
+pub const GRAPHQL_DEFINITIONS: usize = 256;
+/// places in it where fragments are spread: 32 bytes each while it is looked at.
+pub const GRAPHQL_SPREADS: usize = 2048;
+
 // ---- Answers ------------------------------------------------------------------------------------
 
 /// The longest question: 4,096 characters, as many as one request may have spoken.

@@ -27,6 +27,7 @@ use crate::speech::openai::{self, OpenAi};
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
 use crate::speech::{Engine, Health, Speech, Voicing};
 use crate::tasks::{Cleanup, Scope, Stopped};
+use crate::upstream::graphql::Graphql;
 use crate::upstream::{Exchange, Parts, Roll, Rolled, Tls as Authorities, Upstream};
 
 /// A running server. Dropping it is the hard stop.
@@ -68,6 +69,8 @@ pub struct Core {
     pub speech: Speech,
     /// Who writes answers, if somebody does.
     pub responder: Option<Arc<dyn Responder>>,
+    /// Whom GraphQL is asked of, if somebody is.
+    pub graphql: Option<Graphql>,
     /// What is asked elsewhere.
     pub roll: Roll,
     streams: Scope,
@@ -109,8 +112,21 @@ impl Core {
             rolled.push(row);
             responder
         });
+        let graphql = graphql(config, &parts).await?;
+        rolled.extend(graphql.iter().map(Graphql::rolled));
         let roll = Roll::new(rolled);
-        Ok(Self { budget, ledger, metrics, speech, responder, roll, streams, workers, upstreams })
+        Ok(Self {
+            budget,
+            ledger,
+            metrics,
+            speech,
+            responder,
+            graphql,
+            roll,
+            streams,
+            workers,
+            upstreams,
+        })
     }
 
     /// Waits until the default engine has said whether it can speak.
@@ -141,6 +157,13 @@ pub async fn responder(
     let upstream = Upstream::start(upstream, parts).await.map_err(failed)?;
     let row = upstream.rolled();
     Ok(Some((Arc::new(Llm::new(upstream, llm)), row)))
+}
+
+/// Whom GraphQL is asked of, if somebody is configured.
+async fn graphql(config: &Config, parts: &Parts) -> anyhow::Result<Option<Graphql>> {
+    let Some(config) = &config.graphql else { return Ok(None) };
+    let started = Graphql::start(config.upstream.clone(), parts).await;
+    started.map(Some).map_err(|why| anyhow::anyhow!("graphql: {why}"))
 }
 
 /// How long an engine has for its first audio where another may speak for it: a little more than for the head of its

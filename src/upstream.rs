@@ -13,6 +13,7 @@ pub mod dial;
 mod error;
 pub mod events;
 mod exchange;
+pub mod graphql;
 mod policy;
 pub mod retry;
 mod roll;

@@ -14,6 +14,8 @@ pub struct Base {
     authority: Authority,
     /// Without a slash at the end.
     path: String,
+    /// Whether one was written there.
+    has_slash: bool,
 }
 
 /// Why a text is no base, with what would do.
@@ -51,7 +53,8 @@ impl Base {
         if path.query().is_some() {
             return Err(bad("a URL without a query"));
         }
-        Ok(Self { scheme, authority, path: path.path().trim_end_matches('/').into() })
+        let (path, has_slash) = (path.path(), path.path().ends_with('/'));
+        Ok(Self { scheme, authority, path: path.trim_end_matches('/').into(), has_slash })
     }
 
     /// Whether it is asked over TLS.
@@ -59,8 +62,10 @@ impl Base {
         self.scheme == Scheme::HTTPS
     }
 
-    /// The address of `path`, which begins with a slash, below this one.
+    /// The address of `path`, which begins with a slash, below this one; of nothing, this one itself, with the slash
+    /// at its end if it was written with one.
     pub fn join(&self, path: &str) -> Result<Uri, http::Error> {
+        let path = if path.is_empty() && self.has_slash { "/" } else { path };
         let whole = format!("{}{path}", self.path);
         Uri::builder()
             .scheme(self.scheme.clone())
@@ -125,6 +130,9 @@ mod tests {
             ("https://api.example/v1", "/audio/speech", "https://api.example/v1/audio/speech"),
             (" http://[::1]:8880/v1/ ", "/models", "http://[::1]:8880/v1/models"),
             ("http://localhost", "/x", "http://localhost/x"),
+            ("https://api.example/graphql", "", "https://api.example/graphql"),
+            ("https://api.example/graphql/", "", "https://api.example/graphql/"),
+            ("https://api.example", "", "https://api.example/"),
         ] {
             let base = Base::parse(base).expect("good");
             assert_eq!(base.join(path).expect("a URL").to_string(), whole);

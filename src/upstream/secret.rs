@@ -35,6 +35,12 @@ impl Secret {
     pub fn taken_out_of(&self, text: &str) -> String {
         if self.is_empty() { text.to_string() } else { text.replace(&*self.0, "***") }
     }
+
+    /// Whether it stands in `bytes`, which are passed on as they are or not at all.
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        let secret = self.0.as_bytes();
+        !secret.is_empty() && bytes.windows(secret.len()).any(|part| part == secret)
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -66,8 +72,10 @@ mod tests {
         assert!(!format!("{secret:?} {shown} {:?}", secret.bearer()).contains("canary"));
         assert_eq!(secret.bearer().expect("a header"), "Bearer sk-canary");
         assert_eq!(secret.taken_out_of("bad key sk-canary!"), "bad key ***!");
+        assert!(secret.is_in(b"bad key sk-canary!") && !secret.is_in(b"sk-canar"));
         let none = Secret::new(" ");
         assert!(none.is_empty() && none.bearer().is_none());
         assert_eq!(none.taken_out_of("as it is"), "as it is");
+        assert!(!none.is_in(b"as it is"));
     }
 }

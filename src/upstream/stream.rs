@@ -371,8 +371,15 @@ fn plain(answer: Answer) -> Result<Answer, Fault> {
 pub(super) fn words(body: &[u8], key: &Secret) -> Option<String> {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let json = json.unwrap_or_default();
-    let said =
-        ["/error/message", "/error/reason", "/detail/message", "/detail", "/message", "/error"];
+    let said = [
+        "/error/message",
+        "/error/reason",
+        "/detail/message",
+        "/detail",
+        "/message",
+        "/error",
+        "/errors/0/message",
+    ];
     let said = said.into_iter().find_map(|place| json.pointer(place)?.as_str())?;
     let said: String = said.chars().filter(|c| !c.is_control()).collect();
     Some(key.taken_out_of(&said).chars().take(limits::UPSTREAM_ERROR_CHARS).collect())
@@ -387,6 +394,7 @@ mod tests {
         for (body, said) in [
             (&br#"{"error":{"message":"no such voice","type":"x"}}"#[..], "no such voice"),
             (br#"{"detail":"bad input"}"#, "bad input"),
+            (br#"{"errors":[{"message":"no field x"}]}"#, "no field x"),
             (br#"{"detail":{"error":"x","message":"Invalid model"}}"#, "Invalid model"),
             (b"{\"error\":\"a\\u001b[31mb\\n\"}", "a[31mb"),
         ] {
