@@ -10,6 +10,7 @@ mod door;
 mod graphql;
 mod keys;
 mod memory;
+mod search;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -30,6 +31,8 @@ use graphql::GraphqlSettings;
 pub use keys::{ALIASES, KEYS, Key, Kind};
 pub use memory::MemoryConfig;
 use memory::MemorySettings;
+use search::SearchSettings;
+pub use search::{EngineConfig, SearchConfig};
 pub use upstream::RemoteSpeech;
 use upstream::{OpenAiSettings, UpstreamSettings};
 
@@ -42,10 +45,14 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Bytes that may be promised to clients.
     pub budget_bytes: u64,
+    /// Where things are kept; none: nowhere.
+    pub data: Option<PathBuf>,
     /// Who speaks.
     pub speech: SpeechConfig,
     /// Who writes answers.
     pub answer: AnswerConfig,
+    /// What is searched; none: nothing.
+    pub search: Option<SearchConfig>,
     /// Whom GraphQL is asked of, if somebody is.
     pub graphql: Option<GraphqlConfig>,
     /// The public listeners.
@@ -132,6 +139,7 @@ pub enum ConfigError {
 pub struct Settings {
     listen: Vec<String>,
     admin: String,
+    data: String,
     budget_bytes: u64,
     insecure: bool,
     insecure_admin: bool,
@@ -142,6 +150,7 @@ pub struct Settings {
     tls: TlsSettings,
     speech: SpeechSettings,
     answer: AnswerSettings,
+    search: SearchSettings,
     graphql: GraphqlSettings,
     upstream: UpstreamSettings,
     limits: LimitSettings,
@@ -240,8 +249,10 @@ impl Settings {
             listen,
             admin,
             budget_bytes: self.budget_bytes,
+            data: search::data(&self.data),
             speech: self.speech.check(&self.upstream)?,
             answer: self.answer.check(&self.upstream)?,
+            search: self.search.check(&self.upstream)?,
             graphql: self.graphql.check(&self.upstream)?,
             door: self.limits.door()?,
             access,

@@ -18,6 +18,7 @@ pub mod origin;
 mod page;
 mod request_id;
 pub mod routes;
+mod search;
 mod speech;
 mod status;
 pub mod tls;
@@ -37,6 +38,7 @@ use crate::bounds::memory::profile::Profiles;
 use crate::ledger::{Departure, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::search::Search;
 use crate::speech::Speech;
 use crate::upstream::Roll;
 use auth::{Access, Auth, Principal, Scope};
@@ -51,6 +53,8 @@ use routes::{Documented, Routes, Rule};
 pub struct Services {
     /// Who speaks.
     pub speech: Speech,
+    /// What is searched, if something is.
+    pub search: Option<Search>,
     /// What is asked elsewhere.
     pub roll: Roll,
     /// What may be promised to clients.
@@ -133,6 +137,7 @@ pub struct Peer {
 
 fn public() -> Documented<Services> {
     let speech = Access::Scope(Scope::Speech);
+    let (searching, admin) = (Access::Scope(Scope::Search), Access::Scope(Scope::Admin));
     let eleven = "/v1/text-to-speech/{voice}";
     let eleven_stream = "/v1/text-to-speech/{voice}/stream";
     Documented::none()
@@ -147,6 +152,11 @@ fn public() -> Documented<Services> {
         .post(speech, eleven_stream, routes!(speech::eleven::create_stream))
         .get(speech, "/v1/models", routes!(speech::voices::models))
         .get(speech, "/v1/models/{model}", routes!(speech::voices::model))
+        .get(searching, "/api/search", routes!(search::find))
+        .get(searching, "/api/search/suggest", routes!(search::suggest))
+        .get(searching, "/api/search/{id}", routes!(search::document))
+        .post(admin, "/api/search/documents", routes!(search::documents::bulk))
+        .delete(admin, "/api/search/documents/{id}", routes!(search::documents::delete))
         .get(Access::Public, "/", routes!(page::index))
         .get(Access::Public, "/assets/{*path}", routes!(page::asset))
         .get(Access::Public, "/docs", routes!(page::docs))

@@ -427,6 +427,8 @@ pub const QUERY_FILTERS: (usize, usize) = (16, 256);
 pub const HITS: usize = 20;
 /// and the most.
 pub const HITS_MOST: usize = 100;
+/// What is found lies in memory as it came, as it was read, and as it goes.
+pub const SEARCH_COPIES: usize = 3;
 /// Titles that are suggested, where nothing is said; the most is twice that.
 pub const SUGGESTIONS: usize = 10;
 /// A cursor carries the name of a snapshot, which of a search engine is up to some hundred bytes a shard.
@@ -483,6 +485,8 @@ pub const INDEX_WRITER_FDS: u64 = 48;
 pub const INDEX_WRITER_THREADS: u64 = 8;
 /// The longest answer of a search engine: a hundred whole documents fit.
 pub const ENGINE_ANSWER_BYTES: u64 = 8 * MIB as u64;
+/// Requests to it at once.
+pub const ENGINE_IN_FLIGHT: usize = 64;
 /// Of that, a page of `limit` hits gets this: 8 KiB a hit, and as much more as a text takes where texts are wanted.
 pub const fn found_bytes(limit: usize, wants_text: bool) -> usize {
     let text = if wants_text { 2 * DOCUMENT_TEXT_BYTES } else { 0 };

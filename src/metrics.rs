@@ -50,7 +50,19 @@ impl Default for Metrics {
         for held in Left::ALL {
             drop(all.disconnect_to_free.0.get_or_create(&LeftLabel { held: *held }));
         }
+        for (origin, outcome) in DocumentLabel::ALL {
+            drop(all.documents.get_or_create(&DocumentLabel { origin, outcome }));
+        }
         Self(Arc::new(all))
+    }
+}
+
+impl Metrics {
+    /// Counts documents of `origin`, as in [`DocumentLabel`].
+    pub fn documents(&self, origin: &'static str, done: u64, rejected: u64) {
+        for (outcome, count) in [("done", done), ("rejected", rejected)] {
+            self.documents.get_or_create(&DocumentLabel { origin, outcome }).inc_by(count);
+        }
     }
 }
 
@@ -136,6 +148,8 @@ metrics! {
     worker_starts: Counter = "evensong" "worker_starts";
     /// Worker processes that died or were killed inside a job.
     worker_crashes: Counter = "evensong" "worker_crashes";
+    /// Documents that were put in or taken out, by whom and what came of it.
+    documents: Family<DocumentLabel, Counter> = "evensong" "search_documents";
     /// Requests to upstreams, by what came of them.
     upstream_requests: Family<UpstreamRequestLabel, Counter> = "evensong" "upstream_requests";
     /// Requests to upstreams that were made again.

@@ -1,6 +1,8 @@
 //! Builds the parts, starts what stands, and runs until told to stop. Invariant: what is started here
 //! is ended here, in the reverse order, each step logged with its duration, and within the deadline.
 
+mod search;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +25,7 @@ use crate::http::{self, Readiness, Services, admin};
 use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::search::Search;
 use crate::speech::openai::{self, OpenAi};
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
 use crate::speech::{Engine, Health, Speech, Voicing};
@@ -51,6 +54,7 @@ struct Scopes {
     connections: Scope,
     streams: Scope,
     workers: Scope,
+    index: Scope,
     upstreams: Scope,
     timers: Scope,
     admin_doors: Scope,
@@ -73,6 +77,7 @@ pub struct Core {
     pub graphql: Option<Graphql>,
     /// What is asked elsewhere.
     pub roll: Roll,
+    parts: Parts,
     streams: Scope,
     workers: Scope,
     upstreams: Scope,
@@ -123,6 +128,7 @@ impl Core {
             responder,
             graphql,
             roll,
+            parts,
             streams,
             workers,
             upstreams,
@@ -214,7 +220,8 @@ impl Server {
         let scope = |name| Scope::new(name, core.ledger.clone());
         let (doors, connections) = (scope("listeners"), scope("connections"));
         let (admin_doors, admin) = (scope("admin listener"), scope("admin connections"));
-        let timers = scope("timers");
+        let (index, timers) = (scope("index"), scope("timers"));
+        let (search, row) = searching(config, &index, &core).await?;
         let limits =
             Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
         limits.start(&core.ledger);
@@ -226,7 +233,8 @@ impl Server {
         let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
         let services = Services {
             speech: core.speech.clone(),
-            roll: core.roll.clone(),
+            search,
+            roll: core.roll.and(row),
             budget: core.budget.clone(),
             ledger: core.ledger.clone(),
             metrics: core.metrics.clone(),
@@ -257,8 +265,17 @@ impl Server {
             services.watch.start(&timers.spawner(), Books { budget, ledger, baseline });
         }
         let Core { streams, workers, upstreams, .. } = core;
-        let scopes =
-            Scopes { doors, connections, streams, workers, upstreams, timers, admin_doors, admin };
+        let scopes = Scopes {
+            doors,
+            connections,
+            streams,
+            workers,
+            index,
+            upstreams,
+            timers,
+            admin_doors,
+            admin,
+        };
         let shutdown = config.shutdown;
         let admin = admin_address;
         Ok(Self { listen, admin, services, tls, admin_auth, profiles, scopes, shutdown })
@@ -318,8 +335,8 @@ impl Server {
         let hard_at = began + self.shutdown.deadline.saturating_sub(limits::SHUTDOWN_HARD_STOP);
         let patience = || hard_at.saturating_duration_since(Instant::now());
         let step = limits::SHUTDOWN_HARD_STOP / 2;
-        let Scopes { doors, connections, streams, workers, upstreams, timers, admin_doors, admin } =
-            self.scopes;
+        let Scopes { doors, connections, streams, workers, .. } = self.scopes;
+        let Scopes { index, upstreams, timers, admin_doors, admin, .. } = self.scopes;
         let mut cleanup = Cleanup::default();
         let closed = cleanup.step("listeners", step, doors.stop(step / 2)).await;
         // Those who are in have until the hard stop; shortly before it, streams are told.
@@ -338,6 +355,7 @@ impl Server {
         // A stream ends with its reader, so none is left; this waits for the last ones to notice.
         cleanup.step("streams", step, streams.stop(step / 4)).await;
         cleanup.step("workers", step, workers.stop(step / 2)).await;
+        cleanup.step("index", step, index.stop(step / 2)).await;
         cleanup.step("upstreams", step, upstreams.stop(std::time::Duration::ZERO)).await;
         cleanup.step("limiter", step, self.services.limits.stop()).await;
         cleanup.step("timers", step, timers.stop(step / 4)).await;
@@ -349,6 +367,17 @@ impl Server {
         tracing::info!(softly, took_ms, ?failed, idle, "server stopped");
         softly
     }
+}
+
+/// What is searched, if something is; and what the operator may ask of whoever searches it.
+async fn searching(
+    config: &Config,
+    scope: &Scope,
+    core: &Core,
+) -> anyhow::Result<(Option<Search>, Option<Box<dyn Rolled>>)> {
+    let Some(settings) = &config.search else { return Ok((None, None)) };
+    let (search, row) = search::start(config, settings, &scope.spawner(), &core.parts).await?;
+    Ok((Some(search), row))
 }
 
 fn admin_router(

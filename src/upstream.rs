@@ -25,6 +25,6 @@ pub use body::Body;
 pub use error::{Fault, UpstreamError};
 pub use exchange::Exchange;
 pub use roll::{Roll, Rolled, UpstreamRow};
-pub use secret::Secret;
+pub use secret::{Scheme, Secret};
 pub use stream::{Answer, Ask, JSON, Parts, Upstream, UpstreamConfig};
 pub use tls::Tls;

@@ -8,7 +8,7 @@ use crate::speech::encode::Format;
 use crate::speech::openai::{self, OpenAiConfig};
 use crate::upstream::address::Base;
 use crate::upstream::aged::Ages;
-use crate::upstream::{Secret, UpstreamConfig};
+use crate::upstream::{Scheme, Secret, UpstreamConfig};
 
 /// A part of a lifetime by which clients are replaced earlier than at its end, so that not all are at once.
 const JITTER_PERCENT: u32 = 10;
@@ -67,6 +67,7 @@ impl UpstreamSettings {
         Ok(UpstreamConfig {
             base,
             key,
+            scheme: Scheme::Bearer,
             ages: Ages {
                 name,
                 most,

@@ -52,6 +52,44 @@ pub async fn read(
     Ok(Received { bytes: bytes.freeze(), _cost: cost })
 }
 
+/// A body that is worked off as it comes, and of which nothing is kept here.
+pub struct Incoming {
+    body: Body,
+    cap: usize,
+    came: usize,
+    pace: Pace,
+    /// Of the pace's window.
+    left: std::time::Duration,
+}
+
+impl Incoming {
+    /// Of at most `cap` bytes.
+    pub fn new(body: Body, cap: usize) -> Self {
+        Self { body, cap, came: 0, pace: Pace::begin(), left: limits::BODY_WINDOW }
+    }
+
+    /// The next bytes; none at its end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        if self.body.size_hint().lower() > (self.cap - self.came) as u64 {
+            return Err(ApiError::too_large(self.cap));
+        }
+        // The time in which nobody read is not the sender's.
+        self.pace.until = Instant::now() + self.left;
+        loop {
+            let Some(frame) = self.pace.within(self.body.frame()).await? else { return Ok(None) };
+            let frame = frame.map_err(|_| ApiError::broken_body())?;
+            let Ok(data) = frame.into_data() else { continue };
+            self.came += data.len();
+            if self.came > self.cap {
+                return Err(ApiError::too_large(self.cap));
+            }
+            self.pace.came(data.len());
+            self.left = self.pace.until.saturating_duration_since(Instant::now());
+            return Ok(Some(data));
+        }
+    }
+}
+
 /// Holds a sender to a rate: so many bytes in each window, or the end.
 struct Pace {
     until: Instant,

@@ -12,11 +12,14 @@ use utoipa::ToSchema;
 use super::auth::Denied;
 use super::limit::Exceeded;
 use crate::bounds::memory::profile::ProfileError;
+use crate::search::{CursorError, PageError, SearchError};
 use crate::speech::SpeechError;
 use crate::upstream::{Fault, UpstreamError};
 
 /// Seconds after which a refused client may try again: what is short comes back within a piece.
 const RETRY_AFTER_SECONDS: u32 = 1;
+/// Seconds after which an index that cannot be asked may be there: it is looked for about as often.
+const RETRY_SEARCH_SECONDS: u32 = 5;
 /// Seconds after which an engine that is missing may be there.
 const RETRY_ENGINE_SECONDS: u32 = 15;
 
@@ -66,6 +69,10 @@ pub struct Problem {
     status: u16,
     /// What went wrong this time.
     detail: String,
+    /// The parameter that is wrong, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    param: Option<&'static str>,
     /// As the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -152,6 +159,25 @@ impl ApiError {
     /// 503: the budget has no room for a body.
     pub fn no_room() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no room for the body at present")
+            .code("over_budget")
+            .retry_after(RETRY_AFTER_SECONDS)
+    }
+
+    /// 413: more lines than are taken at once.
+    pub fn too_many_lines(most: usize) -> Self {
+        let message = format!("the body has more than {most} lines; send it in parts");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("too_many_lines")
+    }
+
+    /// 404 for a document that is not there.
+    pub fn no_document(id: &str) -> Self {
+        let message = format!("there is no document {}", printable(id));
+        Self::new(StatusCode::NOT_FOUND, message).code("document_not_found")
+    }
+
+    /// 503: the budget has no room for what a search may find.
+    pub fn no_room_to_search() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no room for an answer at present")
             .code("over_budget")
             .retry_after(RETRY_AFTER_SECONDS)
     }
@@ -299,6 +325,51 @@ impl From<UpstreamError> for ApiError {
     }
 }
 
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        let message = error.to_string();
+        let with = |status| Self::new(status, message.as_str());
+        let later =
+            |code, seconds| with(StatusCode::SERVICE_UNAVAILABLE).code(code).retry_after(seconds);
+        match error {
+            SearchError::Upstream(error) => match error.fault {
+                // Whoever searches is not told of connections: it is not there, and may be again.
+                Fault::Unreachable(_)
+                | Fault::NotConnected(_)
+                | Fault::NoAnswer(_)
+                | Fault::Stalled(_)
+                | Fault::Endless(_)
+                | Fault::Broke(_)
+                | Fault::Cut => later("search_unavailable", RETRY_SEARCH_SECONDS),
+                _ => error.into(),
+            },
+            SearchError::Unavailable(_) => later("search_unavailable", RETRY_SEARCH_SECONDS),
+            SearchError::Locked => later("index_locked", RETRY_SEARCH_SECONDS),
+            SearchError::Busy(_) => later("busy", RETRY_AFTER_SECONDS),
+            SearchError::Slow(_) => later("search_timeout", RETRY_AFTER_SECONDS),
+            SearchError::Expired => with(StatusCode::GONE).code("cursor_expired"),
+            SearchError::Full => with(StatusCode::INSUFFICIENT_STORAGE).code("disk_full"),
+            SearchError::Broken(_) => later("index_broken", RETRY_ENGINE_SECONDS),
+            SearchError::Leaving => Self::leaving(),
+        }
+    }
+}
+
+impl From<PageError> for ApiError {
+    fn from(error: PageError) -> Self {
+        let message = error.to_string();
+        match error {
+            PageError::Search(error) => error.into(),
+            PageError::Cursor(CursorError::Expired) => {
+                Self::new(StatusCode::GONE, message).code("cursor_expired")
+            }
+            PageError::Cursor(CursorError::Unknown | CursorError::OtherQuestion) => {
+                Self::parameter("cursor", "invalid_cursor", message)
+            }
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (param, code) = (self.param, self.code);
@@ -313,6 +384,7 @@ impl From<ApiError> for Problem {
         let kind = error.code.unwrap_or("about:blank");
         let title = error.status.canonical_reason().unwrap_or("Error");
         let mut problem = Self::new(error.status, kind, title, error.message);
+        problem.param = error.param;
         problem.retry_after_seconds = error.retry_after_seconds.or(problem.retry_after_seconds);
         problem
     }
@@ -333,7 +405,8 @@ impl Problem {
     ) -> Self {
         let retry = status == StatusCode::SERVICE_UNAVAILABLE;
         let retry_after_seconds = retry.then_some(RETRY_AFTER_SECONDS);
-        Self { r#type, title, status: status.as_u16(), detail: detail.into(), retry_after_seconds }
+        let (status, detail) = (status.as_u16(), detail.into());
+        Self { r#type, title, status, detail, param: None, retry_after_seconds }
     }
 }
 

@@ -11,6 +11,7 @@ use super::Services;
 use super::error::Problem;
 use crate::bounds::memory::{Sample, allocator, process};
 use crate::ledger::Kind;
+use crate::search;
 use crate::speech::encode::Format;
 use crate::speech::{Engine, Health};
 
@@ -57,10 +58,22 @@ pub async fn status(State(services): State<Services>) -> Response {
         },
         live: Kind::ALL.iter().map(live).collect(),
         engines,
+        search: search(&services),
         formats: Format::ALL.map(Format::name),
         memory: memory(&services),
     };
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+/// Of a search engine: as it was a few seconds ago.
+fn search(services: &Services) -> Option<body::SearchState> {
+    let index = services.search.as_ref()?.index();
+    let (ready, detail) = match index.health() {
+        search::Health::Ready => (true, None),
+        search::Health::Starting => (false, Some("starting".to_string())),
+        search::Health::Unavailable(why) => (false, Some(why)),
+    };
+    Some(body::SearchState { backend: index.name(), ready, detail })
 }
 
 /// What the watch says, and of each sample what a graph shows.
@@ -124,7 +137,8 @@ pub async fn readyz(State(services): State<Services>) -> Response {
         }
         _ => {
             let engines = services.speech.engines().iter().map(|engine| engine.name()).collect();
-            Json(body::Ready { status: "ready", engines }).into_response()
+            let search = search(&services);
+            Json(body::Ready { status: "ready", engines, search }).into_response()
         }
     }
 }

@@ -56,6 +56,8 @@ kinds! {
     SpeechStream = "speech_stream", standing: false, fds: 0;
     /// A piece of text that waits for a worker or is spoken by one.
     Job = "job", standing: false, fds: 0;
+    /// A search, or another look into the index, until the last byte of its answer.
+    Search = "search", standing: false, fds: 0;
     /// A request to an upstream, from its turn to the last byte of its answer.
     UpstreamRequest = "upstream_request", standing: false, fds: 0;
     /// A task that ends with a client, a stream or a request.

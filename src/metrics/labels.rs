@@ -173,6 +173,13 @@ labels! {
         /// `answered`, or what went wrong.
         outcome: &'static str,
     }
+    /// The labels of `All::documents`.
+    DocumentLabel {
+        /// `put`, `deleted` or `source`: by clients, or by the indexer.
+        origin: &'static str,
+        /// `done` or `rejected`.
+        outcome: &'static str,
+    }
     /// The labels of `All::speech_fallbacks`.
     FallbackLabel {
         /// The engine that was to speak.
@@ -189,4 +196,16 @@ labels! {
         /// `debug` or `release`.
         profile: &'static str,
     }
+}
+
+impl DocumentLabel {
+    /// All that there can be.
+    pub const ALL: [(&str, &str); 6] = [
+        ("put", "done"),
+        ("put", "rejected"),
+        ("deleted", "done"),
+        ("deleted", "rejected"),
+        ("source", "done"),
+        ("source", "rejected"),
+    ];
 }

@@ -156,7 +156,14 @@ fn tie(id: &str) -> i64 {
 pub fn check_id(id: &str) -> Result<(), Rejected> {
     let fits = (1..=DOCUMENT_ID_BYTES).contains(&id.len()) && !id.chars().any(char::is_control);
     let hint = || format!("between 1 and {DOCUMENT_ID_BYTES} bytes without control characters");
-    if fits { Ok(()) } else { Err(rejected("id", hint())) }
+    if !fits {
+        return Err(rejected("id", hint()));
+    }
+    // They would be taken for these where a document is asked for.
+    match ["suggest", "documents", "indexer"].contains(&id) {
+        true => Err(rejected("id", "another word: this one stands for a part of the API")),
+        false => Ok(()),
+    }
 }
 
 /// Whether a page may lead there: elsewhere by HTTP, or within this server.
@@ -182,6 +189,7 @@ mod tests {
             (r#"{"id":"","title":"t"}"#.into(), "id"),
             (r#"{"id":"a\u0000","title":"t"}"#.into(), "id"),
             (r#"{"id":7,"title":"t"}"#.into(), "id"),
+            (r#"{"id":"suggest","title":"t"}"#.into(), "id"),
             (r#"{"id":"a","title":"  "}"#.into(), "title"),
             (r#"{"id":"a","title":"t","text":["x"]}"#.into(), "text"),
             (r#"{"id":"a","title":"t","tags":["x",1]}"#.into(), "tags[1]"),

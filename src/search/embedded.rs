@@ -8,11 +8,12 @@ mod ask;
 mod collect;
 mod schema;
 mod snapshots;
+mod steady;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -95,8 +96,16 @@ impl Embedded {
         let inner = Arc::clone(&self.0);
         let result = self.0.spawner.blocking("search", move || work(&inner));
         match timeout(SEARCH_WITHIN, result).await {
-            Ok(result) => result.unwrap_or(Err(SearchError::Leaving)),
+            Ok(result) => result.unwrap_or_else(|| Err(self.lost())),
             Err(_) => Err(SearchError::Slow(SEARCH_WITHIN)),
+        }
+    }
+
+    /// Why work in a thread of its own came to nothing: there are no threads any more, or it panicked.
+    fn lost(&self) -> SearchError {
+        match self.0.spawner.is_stopping() {
+            true => SearchError::Leaving,
+            false => SearchError::Broken("a search, or a write, failed; the log says how".into()),
         }
     }
 
@@ -127,7 +136,7 @@ impl Embedded {
             inner.reload()?;
             Ok(outcomes)
         });
-        written.await.unwrap_or(Err(SearchError::Leaving))
+        written.await.unwrap_or_else(|| Err(self.lost()))
     }
 }
 
@@ -296,7 +305,7 @@ impl Index for Embedded {
                 }
                 Ok(there)
             });
-            forgotten.await.unwrap_or(Err(SearchError::Leaving))
+            forgotten.await.unwrap_or_else(|| Err(self.lost()))
         }
         .boxed()
     }
@@ -325,5 +334,5 @@ fn is_full(folder: &Path, error: &TantivyError) -> bool {
     no_space || (free < FULL && !matches!(error, TantivyError::LockFailure(..)))
 }
 
-/// So long a snapshot may be asked for.
-const KEPT: Duration = crate::limits::SNAPSHOT_KEPT;
+#[cfg(test)]
+mod tests;

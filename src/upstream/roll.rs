@@ -18,7 +18,7 @@ pub trait Rolled: Send + Sync {
 
 /// See the module. Clones share it.
 #[derive(Clone, Default)]
-pub struct Roll(Arc<Vec<Box<dyn Rolled>>>);
+pub struct Roll(Arc<[Arc<dyn Rolled>]>);
 
 /// An upstream as it is shown.
 #[derive(Clone, Debug, Serialize)]
@@ -45,7 +45,12 @@ impl UpstreamRow {
 impl Roll {
     /// Of these.
     pub fn new(upstreams: Vec<Box<dyn Rolled>>) -> Self {
-        Self(Arc::new(upstreams))
+        Self(upstreams.into_iter().map(Arc::from).collect())
+    }
+
+    /// Of all of these, and of `more`.
+    pub fn and(&self, more: impl IntoIterator<Item = Box<dyn Rolled>>) -> Self {
+        Self(self.0.iter().cloned().chain(more.into_iter().map(Arc::from)).collect())
     }
 
     /// All of them.

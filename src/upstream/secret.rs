@@ -3,11 +3,22 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What stands for it wherever it is shown.
 pub const HIDDEN: &str = "(set)";
+
+/// How a key is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// As most do.
+    Bearer,
+    /// As search engines do: a key, or a user and a password with a colon between them.
+    Engine,
+}
 
 /// See the module. Empty means that there is none.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -27,6 +38,18 @@ impl Secret {
     /// As a bearer's token; none where there is none, or where it cannot stand in a header.
     pub fn bearer(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;
+        value.set_sensitive(true);
+        (!self.is_empty()).then_some(value)
+    }
+
+    /// As `scheme` has it; none where there is none, or where it cannot stand in a header.
+    pub fn authorization(&self, scheme: Scheme) -> Option<HeaderValue> {
+        let said = match scheme {
+            Scheme::Bearer => return self.bearer(),
+            Scheme::Engine if self.0.contains(':') => format!("Basic {}", BASE64.encode(&*self.0)),
+            Scheme::Engine => format!("ApiKey {}", self.0),
+        };
+        let mut value = HeaderValue::from_str(&said).ok()?;
         value.set_sensitive(true);
         (!self.is_empty()).then_some(value)
     }
@@ -71,6 +94,10 @@ mod tests {
         let shown = serde_json::to_string(&secret).expect("JSON");
         assert!(!format!("{secret:?} {shown} {:?}", secret.bearer()).contains("canary"));
         assert_eq!(secret.bearer().expect("a header"), "Bearer sk-canary");
+        let engine = |text| Secret::new(text).authorization(Scheme::Engine).expect("a header");
+        assert_eq!(engine("abc=="), "ApiKey abc==");
+        assert_eq!(engine("user:pass:word"), "Basic dXNlcjpwYXNzOndvcmQ=");
+        assert!(Secret::default().authorization(Scheme::Engine).is_none());
         assert_eq!(secret.taken_out_of("bad key sk-canary!"), "bad key ***!");
         assert!(secret.is_in(b"bad key sk-canary!") && !secret.is_in(b"sk-canar"));
         let none = Secret::new(" ");

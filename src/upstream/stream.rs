@@ -23,7 +23,7 @@ use super::dial::{Client, Connect, Dial, DialError, Tcp};
 use super::error::{Fault, UpstreamError, reason};
 use super::policy::{Asking, Policy};
 use super::roll::{Rolled, UpstreamRow};
-use super::secret::Secret;
+use super::secret::{Scheme, Secret};
 use super::tls::Tls;
 use crate::ledger::{Departure, Kind};
 use crate::limits;
@@ -38,8 +38,10 @@ pub const JSON: &str = "application/json";
 pub struct UpstreamConfig {
     /// Where it is.
     pub base: Base,
-    /// What lets us in.
+    /// What lets us in,
     pub key: Secret,
+    /// and how it is said.
+    pub scheme: Scheme,
     /// How its clients are replaced.
     pub ages: Ages,
     /// Name lookup, connection and TLS handshake together.
@@ -256,7 +258,7 @@ impl Upstream {
         if let Some((_, media_type)) = ask.body {
             request = request.header(header::CONTENT_TYPE, media_type);
         }
-        if let Some(key) = config.key.bearer() {
+        if let Some(key) = config.key.authorization(config.scheme) {
             request = request.header(header::AUTHORIZATION, key);
         }
         if !config.keep_alive {

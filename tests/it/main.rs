@@ -17,6 +17,8 @@ mod leaks;
 mod leaks_on_purpose;
 mod leaving;
 mod openapi;
+mod search;
+mod search_cases;
 mod seed_logs;
 mod server;
 mod smuggling;

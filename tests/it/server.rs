@@ -22,6 +22,10 @@ pub fn config(pairs: &[(&str, &str)]) -> Config {
         value.or_else(|| match key {
             "listen" | "admin" => Some("127.0.0.1:0".into()),
             "speech.engine" => Some("tone".into()),
+            // Whoever searches says where.
+            "search.enabled" if !pairs.iter().any(|(name, _)| *name == "data") => {
+                Some("false".into())
+            }
             _ => None,
         })
     };

@@ -16,7 +16,7 @@ use crate::tasks::Scope;
 use crate::upstream::address::Base;
 use crate::upstream::aged::Ages;
 use crate::upstream::dial::{Connect, Io};
-use crate::upstream::{Parts, Secret, UpstreamConfig};
+use crate::upstream::{Parts, Scheme, Secret, UpstreamConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
 const KEY: &str = "sk-canary";
@@ -55,6 +55,7 @@ impl House {
         let (most, grace, wait) = (600 * SECOND, 60 * SECOND, SECOND);
         let name = "answer.llm";
         let upstream = UpstreamConfig {
+            scheme: Scheme::Bearer,
             base: Base::parse("http://model.test/v1").expect("a base"),
             key: Secret::new(KEY),
             ages: Ages { name, most, jitter_percent: 0, grace, in_flight: 4, wait },

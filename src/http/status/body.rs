@@ -22,6 +22,21 @@ pub struct Ready {
     pub status: &'static str,
     /// The engines that may be asked for; the first is the default.
     pub engines: Vec<&'static str>,
+    /// What is searched; null where nothing is. Speech is ready without it.
+    #[schema(required)]
+    pub search: Option<SearchState>,
+}
+
+/// An index, and whether it can be asked.
+#[derive(Serialize, ToSchema)]
+pub struct SearchState {
+    /// `embedded` or `elasticsearch`.
+    pub backend: &'static str,
+    /// Whether it can be asked.
+    pub ready: bool,
+    /// Why it cannot.
+    #[schema(required)]
+    pub detail: Option<String>,
 }
 
 /// What lives, and in how much memory.
@@ -37,6 +52,9 @@ pub struct Status {
     pub live: BTreeMap<String, u64>,
     /// Who speaks; the first is the default.
     pub engines: Vec<EngineState>,
+    /// What is searched; null where nothing is.
+    #[schema(required)]
+    pub search: Option<SearchState>,
     /// The formats that this build makes.
     #[schema(schema_with = formats)]
     pub formats: [&'static str; Format::ALL.len()],

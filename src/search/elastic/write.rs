@@ -47,9 +47,10 @@ struct Bulked {
 }
 
 #[derive(Deserialize)]
-struct Item {
-    #[serde(alias = "index", alias = "delete")]
-    did: Did,
+#[serde(rename_all = "lowercase")]
+enum Item {
+    Index(Did),
+    Delete(Did),
 }
 
 #[derive(Deserialize)]
@@ -141,7 +142,7 @@ impl Elastic {
         call.body = Some((body, NDJSON));
         call.within = ENGINE_WRITE_WITHIN;
         let said: Bulked = self.read(call, asker).await?;
-        Ok(said.items.into_iter().map(|item| item.did.outcome()).collect())
+        Ok(said.items.into_iter().map(Item::outcome).collect())
     }
 
     pub(super) async fn forgotten(&self, before: u64, asker: &Asker) -> Result<u64, SearchError> {
@@ -182,15 +183,20 @@ impl Elastic {
     }
 }
 
-impl Did {
+impl Item {
+    /// None where it is to be sent again.
     fn outcome(self) -> Option<Outcome> {
-        match self.status {
+        let (did, done) = match self {
+            Item::Index(did) => (did, Outcome::Indexed),
+            Item::Delete(did) => (did, Outcome::Deleted),
+        };
+        match did.status {
             // It was not even tried, or not to the end.
             429 | 500..=599 => None,
             404 => Some(Outcome::Missing),
-            status => Some(match self.error {
+            status => Some(match did.error {
                 Some(Why { r#type, reason }) => Outcome::Rejected(format!("{type}: {reason}")),
-                None if status == 200 || status == 201 => Outcome::Indexed,
+                None if status == 200 || status == 201 => done,
                 None => Outcome::Rejected(format!("it answered with {status}")),
             }),
         }

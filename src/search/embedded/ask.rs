@@ -12,6 +12,7 @@ use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::tokenizer::TextAnalyzer;
 
 use super::schema::Fields;
+use super::steady::Steady;
 use crate::search::query::{Clause, ClauseKind, Filters};
 use crate::search::{Wish, Within, terms};
 
@@ -42,7 +43,7 @@ pub fn query(fields: &Fields, wish: &Wish) -> BooleanQuery {
     if !some.is_empty() {
         let mut some = BooleanQuery::new(some);
         some.set_minimum_number_should_match(words.least().max(1));
-        parts.push((Occur::Must, Box::new(some)));
+        parts.push((Occur::Must, Steady::new(some)));
     }
     if words.is_empty() {
         parts.push((Occur::Must, Box::new(AllQuery)));
@@ -83,7 +84,7 @@ impl Asking<'_> {
         let in_title = Box::new(BoostQuery::new(query(title), TITLE_BOOST));
         match self.within {
             Within::Titles => in_title,
-            Within::All => Box::new(DisjunctionMaxQuery::with_tie_breaker(
+            Within::All => Steady::new(DisjunctionMaxQuery::with_tie_breaker(
                 vec![in_title, query(text)],
                 TIE_BREAKER,
             )),
@@ -96,7 +97,7 @@ fn in_order(field: Field, terms: &[String]) -> Box<dyn Query> {
     match terms {
         [] => Box::new(EmptyQuery),
         [one] => Box::new(TermQuery::new(term(one), IndexRecordOption::WithFreqs)),
-        more => Box::new(PhraseQuery::new(more.iter().map(term).collect())),
+        more => Steady::new(PhraseQuery::new(more.iter().map(term).collect())),
     }
 }
 
@@ -112,7 +113,7 @@ fn beginning(field: Field, spelt: &[String]) -> Box<dyn Query> {
         let there: Box<dyn Query> = Box::new(ConstScoreQuery::new(there, 0.0));
         parts.push((Occur::Must, there));
     }
-    Box::new(BooleanQuery::new(parts))
+    Steady::new(BooleanQuery::new(parts))
 }
 
 /// None of them counts for relevance.

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use tantivy::Searcher;
 
-use super::KEPT;
-use crate::limits::SNAPSHOTS;
+use crate::limits::{SNAPSHOT_KEPT, SNAPSHOTS};
 
 /// See the module.
 pub struct Snapshots {
@@ -57,6 +56,6 @@ impl Snapshots {
 
     /// Forgets those for which no cursor is good any more.
     pub fn sweep(&mut self) {
-        self.kept.retain(|kept| kept.asked.elapsed() <= KEPT);
+        self.kept.retain(|kept| kept.asked.elapsed() <= SNAPSHOT_KEPT);
     }
 }

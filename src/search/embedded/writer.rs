@@ -159,19 +159,21 @@ impl Writer {
 
     /// Closes what nobody has used for a while.
     pub async fn close_idle(&mut self) {
-        if self.open.as_ref().is_some_and(|open| open.used.elapsed() >= INDEX_WRITER_IDLE)
-            && let Some(open) = self.open.take()
-        {
-            let Open { writer, _entry, .. } = open;
-            self.spawner
-                .blocking("index", move || {
-                    // What is being merged is finished, or it would be begun again the next time.
-                    if let Err(error) = writer.wait_merging_threads() {
-                        tracing::warn!(%error, "segments of the index could not be merged");
-                    }
-                    drop(_entry);
-                })
-                .await;
+        if self.open.as_ref().is_some_and(|open| open.used.elapsed() >= INDEX_WRITER_IDLE) {
+            self.close_now().await;
         }
+    }
+
+    /// Closes it.
+    pub async fn close_now(&mut self) {
+        let Some(Open { writer, _entry, .. }) = self.open.take() else { return };
+        let closing = self.spawner.blocking("index", move || {
+            // What is being merged is finished, or it would be begun again the next time.
+            if let Err(error) = writer.wait_merging_threads() {
+                tracing::warn!(%error, "segments of the index could not be merged");
+            }
+            drop(_entry);
+        });
+        closing.await;
     }
 }

@@ -1,0 +1,120 @@
+//! Builds the index. Invariant: a server whose index cannot be opened speaks all the same, and says why it cannot search.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use crate::config::{Config, SearchConfig};
+use crate::search::elastic::Elastic;
+use crate::search::embedded::{self, Embedded};
+use crate::search::{
+    Asker, Batch, Document, Found, Health, Index, Outcome, Search, SearchError, Signer, Wish, guide,
+};
+use crate::tasks::Spawner;
+use crate::upstream::{Parts, Rolled, Upstream};
+
+/// The index as configured, and what the operator may ask of its clients.
+pub async fn start(
+    config: &Config,
+    search: &SearchConfig,
+    spawner: &Spawner,
+    parts: &Parts,
+) -> anyhow::Result<(Search, Option<Box<dyn Rolled>>)> {
+    // Cursors that outlive a restart want a place for their key.
+    let data = config.data.as_deref();
+    let kept = data.and_then(|folder| {
+        std::fs::create_dir_all(folder).ok()?;
+        Signer::kept_in(folder).ok()
+    });
+    let signer = match kept {
+        Some(signer) => signer,
+        None => Signer::random()?,
+    };
+    if let Some(engine) = &search.engine {
+        let started = Upstream::start(engine.upstream.clone(), parts).await;
+        let upstream = started.map_err(|why| anyhow::anyhow!("search.elasticsearch_url: {why}"))?;
+        let row = upstream.rolled();
+        let index = Elastic::start(upstream, &engine.index, spawner);
+        return Ok((Search::new(Arc::new(index), signer), Some(row)));
+    }
+    let index: Arc<dyn Index> = match on_disk(data, search.guide, spawner).await {
+        Ok(index) => Arc::new(index),
+        Err(error) => {
+            tracing::error!(%error, "nothing can be searched until this is mended");
+            Arc::new(Missing(error.to_string()))
+        }
+    };
+    Ok((Search::new(index, signer), None))
+}
+
+async fn on_disk(
+    data: Option<&Path>,
+    with_guide: bool,
+    spawner: &Spawner,
+) -> Result<Embedded, SearchError> {
+    let Some(data) = data else {
+        let why = "there is no folder for it; name one by the setting data";
+        return Err(SearchError::Broken(why.into()));
+    };
+    let index = Embedded::start(data, spawner.clone()).await?;
+    if with_guide && index.guide().await?.as_deref() != Some(&guide::version()) {
+        match index.write_guide(guide::batch(), guide::version()).await {
+            // Whoever writes now has put it there, or will at the next start.
+            Ok(()) | Err(SearchError::Locked) => {}
+            Err(error) => tracing::warn!(%error, "Evensong's documentation is not in the index"),
+        }
+    }
+    Ok(index)
+}
+
+/// What stands in the place of an index that cannot be opened.
+struct Missing(String);
+
+impl Missing {
+    fn refuse<T: Send + 'static>(&self) -> BoxFuture<'_, Result<T, SearchError>> {
+        std::future::ready(Err(SearchError::Unavailable(self.0.clone()))).boxed()
+    }
+}
+
+impl Index for Missing {
+    fn name(&self) -> &'static str {
+        embedded::NAME
+    }
+
+    fn find<'a>(&'a self, _: &'a Wish, _: &'a Asker) -> BoxFuture<'a, Result<Found, SearchError>> {
+        self.refuse()
+    }
+
+    fn document<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Asker,
+    ) -> BoxFuture<'a, Result<Option<Document>, SearchError>> {
+        self.refuse()
+    }
+
+    fn write<'a>(
+        &'a self,
+        _: Batch,
+        _: &'a Asker,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, SearchError>> {
+        self.refuse()
+    }
+
+    fn checkpoint<'a>(
+        &'a self,
+        _: &'a Asker,
+    ) -> BoxFuture<'a, Result<Option<String>, SearchError>> {
+        self.refuse()
+    }
+
+    fn forget<'a>(&'a self, _: u64, _: &'a Asker) -> BoxFuture<'a, Result<u64, SearchError>> {
+        self.refuse()
+    }
+
+    fn health(&self) -> Health {
+        Health::Unavailable(self.0.clone())
+    }
+}
