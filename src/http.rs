@@ -10,6 +10,7 @@ mod error;
 mod extract;
 pub mod gate;
 pub mod graphql;
+mod json;
 pub mod limit;
 pub mod listen;
 mod observe;
@@ -41,6 +42,7 @@ use crate::speech::Speech;
 use crate::upstream::Roll;
 use auth::{Access, Auth, Principal, Scope};
 use gate::Gate;
+use graphql::Forwarding;
 use limit::{Client, Limits};
 use observe::Observer;
 use origin::OriginConfig;
@@ -51,6 +53,8 @@ use routes::{Documented, Routes, Rule};
 pub struct Services {
     /// Who speaks.
     pub speech: Speech,
+    /// Whom GraphQL is asked of, if somebody is.
+    pub graphql: Option<Forwarding>,
     /// What is asked elsewhere.
     pub roll: Roll,
     /// What may be promised to clients.
@@ -147,6 +151,7 @@ fn public() -> Documented<Services> {
         .post(speech, eleven_stream, routes!(speech::eleven::create_stream))
         .get(speech, "/v1/models", routes!(speech::voices::models))
         .get(speech, "/v1/models/{model}", routes!(speech::voices::model))
+        .post(Access::Scope(Scope::Search), "/graphql", routes!(graphql::forward))
         .get(Access::Public, "/", routes!(page::index))
         .get(Access::Public, "/assets/{*path}", routes!(page::asset))
         .get(Access::Public, "/docs", routes!(page::docs))

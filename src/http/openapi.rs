@@ -29,9 +29,10 @@ const ABOUT: &str = "Evensong speaks: text comes in, and sound goes out while it
     and not to pages of other sites. What is no HTTP, or breaks its limits before a request can be told \
     from it, is answered without a body, and the connection ends.";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("Speech", "From text to sound."),
     ("Voices and models", "What can be asked for."),
+    ("Search", "What is known, by question."),
     ("Keys", "For those who cannot send headers."),
     ("State", "For balancers and for people."),
     ("Pages", "What is served to browsers."),

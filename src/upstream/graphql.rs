@@ -5,6 +5,7 @@
 mod shape;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -14,7 +15,7 @@ use tokio_stream::StreamExt;
 use super::roll::Rolled;
 use super::secret::Secret;
 use super::stream::{Answer, Ask, JSON, Parts, Upstream, UpstreamConfig};
-use super::{Body, Fault, UpstreamError};
+use super::{Body, Fault, UpstreamError, error};
 use crate::bounds::{Budget, Reservation};
 use crate::ledger::{Departure, Entry, Kind, Ledger};
 use crate::limits::{
@@ -76,8 +77,8 @@ pub struct Forwarded {
     pub status: StatusCode,
     /// As it came.
     pub content_type: Option<HeaderValue>,
-    /// As it came.
-    pub retry_after: Option<HeaderValue>,
+    /// When to come again, if it says so in seconds, and a minute at the most.
+    pub retry_after: Option<Duration>,
     /// As it came.
     pub body: Bytes,
     /// Whether there are data, and errors beside them.
@@ -147,7 +148,7 @@ impl Graphql {
         Ok(Forwarded {
             status,
             content_type: headers.get(header::CONTENT_TYPE).cloned(),
-            retry_after: headers.get(header::RETRY_AFTER).cloned(),
+            retry_after: error::retry_after(&headers),
             body: Bytes::from_owner(Paid { bytes, _cost: cost, _entry: entry }),
             is_partial,
         })
