@@ -179,7 +179,7 @@ impl Graphql {
             });
         }
         let mut whole: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| garbage(format!("it is no {OBJECT}: {error}")))?;
+            .map_err(|error| garbage(format!("it is not {OBJECT}: {error}")))?;
         let partial = shape.has_errors.then(|| upstream.words(&bytes));
         Ok(Told { data: whole["data"].take(), partial })
     }
@@ -197,7 +197,7 @@ fn no_object(headers: &HeaderMap, error: &serde_json::Error) -> Fault {
         Some(said) if !said.to_ascii_lowercase().contains("json") => {
             Fault::WrongType { got: said.chars().take(64).collect(), wanted: OBJECT }
         }
-        _ => Fault::Garbage(format!("it is no {OBJECT}: {error}")),
+        _ => Fault::Garbage(format!("it is not {OBJECT}: {error}")),
     }
 }
 

@@ -33,6 +33,10 @@ impl<'a> Asked<'a> {
             let message = "batches are not answered here: one request is one object";
             return Err(ApiError::json(message).coded("batch"));
         }
+        // What is passed over is passed over unseen.
+        if std::str::from_utf8(body).is_err() {
+            return Err(ApiError::json("the body is not the JSON expected here: it is no UTF-8"));
+        }
         json::parse::<Names>(body, &PARAMETERS)?;
         json::parse(body, &PARAMETERS)
     }
