@@ -113,9 +113,9 @@ impl Graphql {
         asked: Forward,
         budget: &Budget,
     ) -> Result<Forwarded, GraphqlError> {
-        let Inner { upstream, key, ledger } = &*self.0;
-        let room = || budget.reserve(UPSTREAM_SIDE_BYTES as u64).ok_or(GraphqlError::NoRoom);
-        let _its_side = room()?;
+        let upstream = &self.0.upstream;
+        let its_side = budget.reserve(UPSTREAM_SIDE_BYTES as u64);
+        let _its_side = its_side.ok_or(GraphqlError::NoRoom)?;
         let Forward { body, accept, owner, departure, is_safe } = asked;
         let ask = Ask {
             method: Method::POST,
@@ -129,14 +129,29 @@ impl Graphql {
             most_bytes: GRAPHQL_ANSWER_BYTES as u64,
             within: None,
         };
-        let Answer { status, headers, body, .. } = upstream.open(&ask).await?;
+        let answer = upstream.open(&ask).await?;
+        let read = self.passable(answer, &owner, budget).await;
+        if let Err(error) = &read {
+            tracing::warn!(%owner, %error, "an answer cannot be passed on");
+        }
+        read
+    }
+
+    /// Reads an answer, if it may be passed on.
+    async fn passable(
+        &self,
+        answer: Answer,
+        owner: &Arc<str>,
+        budget: &Budget,
+    ) -> Result<Forwarded, GraphqlError> {
+        let Inner { upstream, key, ledger } = &*self.0;
+        let Answer { status, headers, body, .. } = answer;
         let Whole { bytes, cost } = Whole::read(body, length(&headers), budget).await?;
         if key.is_in(&bytes) {
             let fault = Fault::Garbage("it repeats the key that let us in".into());
             return Err(upstream.error(fault).into());
         }
-        let shape = Shape::read(&bytes);
-        let is_partial = match shape {
+        let is_partial = match Shape::read(&bytes) {
             Ok(shape) => shape.is_partial(),
             Err(error) if status.is_success() => {
                 return Err(upstream.error(no_object(&headers, &error)).into());
@@ -144,7 +159,7 @@ impl Graphql {
             // What a proxy in front says of its troubles is no concern of ours.
             Err(_) => false,
         };
-        let entry = ledger.enter(Kind::Body, owner, bytes.len() as u64);
+        let entry = ledger.enter(Kind::Body, Arc::clone(owner), bytes.len() as u64);
         Ok(Forwarded {
             status,
             content_type: headers.get(header::CONTENT_TYPE).cloned(),
@@ -235,7 +250,7 @@ impl Whole {
         budget: &Budget,
     ) -> Result<(), GraphqlError> {
         let likely = (self.bytes.capacity() * 2).clamp(GRAPHQL_FIRST_BYTES, GRAPHQL_ANSWER_BYTES);
-        let size = said.unwrap_or(likely).max(needed);
+        let size = said.unwrap_or(likely).min(GRAPHQL_ANSWER_BYTES).max(needed);
         // As much of it as its socket takes may be in the kernel, too, before the client has it.
         let cost = budget.reserve((size + size.min(KERNEL_SOCKET_BYTES)) as u64);
         let cost = cost.ok_or(GraphqlError::NoRoom)?;

@@ -1,3 +1,5 @@
+//! What is found in documents and what is refused of them, by example, against a model, and against what means harm.
+
 use super::*;
 use proptest::prelude::*;
 
