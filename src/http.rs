@@ -10,6 +10,7 @@ mod error;
 mod extract;
 pub mod gate;
 pub mod graphql;
+mod json;
 pub mod limit;
 pub mod listen;
 mod observe;
@@ -43,6 +44,7 @@ use crate::speech::Speech;
 use crate::upstream::Roll;
 use auth::{Access, Auth, Principal, Scope};
 use gate::Gate;
+use graphql::Forwarding;
 use limit::{Client, Limits};
 use observe::Observer;
 use origin::OriginConfig;
@@ -55,6 +57,8 @@ pub struct Services {
     pub speech: Speech,
     /// What is searched, if something is.
     pub search: Option<Search>,
+    /// Whom GraphQL is asked of, if somebody is.
+    pub graphql: Option<Forwarding>,
     /// What is asked elsewhere.
     pub roll: Roll,
     /// What may be promised to clients.
@@ -157,6 +161,7 @@ fn public() -> Documented<Services> {
         .get(searching, "/api/search/{id}", routes!(search::document))
         .post(admin, "/api/search/documents", routes!(search::documents::bulk))
         .delete(admin, "/api/search/documents/{id}", routes!(search::documents::delete))
+        .post(Access::Scope(Scope::Search), "/graphql", routes!(graphql::forward))
         .get(Access::Public, "/", routes!(page::index))
         .get(Access::Public, "/assets/{*path}", routes!(page::asset))
         .get(Access::Public, "/docs", routes!(page::docs))

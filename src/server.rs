@@ -17,6 +17,7 @@ use crate::bounds::memory::{Books, Watch};
 use crate::config::{Config, LlmUpstream, RemoteSpeech, ShutdownConfig};
 use crate::http::admin::Shown;
 use crate::http::auth::Auth;
+use crate::http::graphql::Forwarding;
 use crate::http::limit::Limits;
 use crate::http::listen::{Door, DoorConfig, Listener, Side, connections_that_fit};
 use crate::http::origin::OriginConfig;
@@ -172,6 +173,12 @@ async fn graphql(config: &Config, parts: &Parts) -> anyhow::Result<Option<Graphq
     started.map(Some).map_err(|why| anyhow::anyhow!("graphql: {why}"))
 }
 
+/// What clients may ask of it.
+fn forwarding(config: &Config, core: &Core) -> Option<Forwarding> {
+    let (server, config) = (core.graphql.clone()?, config.graphql.as_ref()?);
+    Some(Forwarding { server, caps: Arc::new(config.caps.clone()) })
+}
+
 /// How long an engine has for its first audio where another may speak for it: a little more than for the head of its
 /// answer, and never so long that nothing is left to the other.
 fn first_wait(config: &Config) -> std::time::Duration {
@@ -234,6 +241,7 @@ impl Server {
         let services = Services {
             speech: core.speech.clone(),
             search,
+            graphql: forwarding(config, &core),
             roll: core.roll.and(row),
             budget: core.budget.clone(),
             ledger: core.ledger.clone(),

@@ -10,10 +10,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::Denied;
+use super::graphql::Refused;
 use super::limit::Exceeded;
 use crate::bounds::memory::profile::ProfileError;
 use crate::search::{CursorError, PageError, SearchError};
 use crate::speech::SpeechError;
+use crate::upstream::graphql::GraphqlError;
 use crate::upstream::{Fault, UpstreamError};
 
 /// Seconds after which a refused client may try again: what is short comes back within a piece.
@@ -111,6 +113,11 @@ impl ApiError {
     /// 400 for a body that is no JSON.
     pub fn json(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message).code("invalid_json")
+    }
+
+    /// The same under another code.
+    pub fn coded(self, code: &'static str) -> Self {
+        self.code(code)
     }
 
     /// 404 for a model that is not offered.
@@ -367,6 +374,43 @@ impl From<PageError> for ApiError {
                 Self::parameter("cursor", "invalid_cursor", message)
             }
         }
+    }
+}
+
+impl From<GraphqlError> for ApiError {
+    fn from(error: GraphqlError) -> Self {
+        match error {
+            GraphqlError::Upstream(error) => error.into(),
+            GraphqlError::NoRoom => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                .code("over_budget")
+                .retry_after(RETRY_AFTER_SECONDS),
+            GraphqlError::Errors(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, error.to_string()).code("upstream_failed")
+            }
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let (status, param, code) = match refused {
+            Refused::Syntax { .. } => (StatusCode::BAD_REQUEST, "query", "graphql_syntax"),
+            Refused::TooDeep { .. } => (StatusCode::BAD_REQUEST, "query", "query_too_deep"),
+            Refused::Cycle(_) | Refused::Twice(..) | Refused::NoOperation => {
+                (StatusCode::BAD_REQUEST, "query", "invalid_query")
+            }
+            Refused::Subscription => (StatusCode::BAD_REQUEST, "query", "no_subscriptions"),
+            Refused::Introspection { .. } => (StatusCode::FORBIDDEN, "query", "no_introspection"),
+            Refused::WhichOne | Refused::NoSuch(_) => {
+                (StatusCode::BAD_REQUEST, "operationName", "unknown_operation")
+            }
+            Refused::NotAllowed(_) | Refused::Nameless => {
+                (StatusCode::FORBIDDEN, "operationName", "operation_not_allowed")
+            }
+        };
+        let mut error = Self::parameter(param, code, refused.to_string());
+        error.status = status;
+        error
     }
 }
 

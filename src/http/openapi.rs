@@ -32,7 +32,7 @@ const ABOUT: &str = "Evensong speaks: text comes in, and sound goes out while it
 const TAGS: [(&str, &str); 6] = [
     ("Speech", "From text to sound."),
     ("Voices and models", "What can be asked for."),
-    ("Search", "Documents, and what stands in them."),
+    ("Search", "Documents, and whoever knows more by GraphQL."),
     ("Keys", "For those who cannot send headers."),
     ("State", "For balancers and for people."),
     ("Pages", "What is served to browsers."),

@@ -110,6 +110,7 @@ impl OriginConfig {
             name("x-engine"),
             name("x-cache"),
             name("server-timing"),
+            super::graphql::PARTIAL,
             header::RETRY_AFTER,
         ];
         let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];

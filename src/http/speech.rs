@@ -4,7 +4,6 @@
 
 mod deliver;
 pub mod eleven;
-mod json;
 mod told;
 pub mod voices;
 
@@ -20,7 +19,7 @@ use utoipa::ToSchema;
 use super::error::ApiError;
 use super::limit::Place;
 use super::request_id::RequestId;
-use super::{Peer, Services, body};
+use super::{Peer, Services, body, json};
 use crate::limits::{SPEECH_BODY_BYTES, SPEECH_INPUT_CHARS, SSE_SCRATCH_BYTES};
 use crate::speech::Utterance;
 use crate::speech::encode::Format;

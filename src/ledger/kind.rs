@@ -50,7 +50,8 @@ kinds! {
     Socket = "socket", standing: false, fds: 1;
     /// A request on a connection of HTTP/2, with its head, until the last byte of its answer.
     H2Request = "http2_request", standing: false, fds: 0;
-    /// A request body for which more than the connection's own bytes were reserved.
+    /// A body for which more than the connection's own bytes were reserved: a request's, or an answer's that was read
+    /// whole before it is passed on.
     Body = "body", standing: false, fds: 0;
     /// A speech stream, from its admission to its last freed byte.
     SpeechStream = "speech_stream", standing: false, fds: 0;

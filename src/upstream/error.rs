@@ -199,7 +199,7 @@ pub(super) fn reason(error: &dyn std::error::Error) -> String {
 }
 
 /// In seconds, and no longer than is worth passing on; dates are not read.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     let seconds = said.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MOST))

@@ -5,6 +5,7 @@
 mod shape;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -14,7 +15,7 @@ use tokio_stream::StreamExt;
 use super::roll::Rolled;
 use super::secret::Secret;
 use super::stream::{Answer, Ask, JSON, Parts, Upstream, UpstreamConfig};
-use super::{Body, Fault, UpstreamError};
+use super::{Body, Fault, UpstreamError, error};
 use crate::bounds::{Budget, Reservation};
 use crate::ledger::{Departure, Entry, Kind, Ledger};
 use crate::limits::{
@@ -76,8 +77,8 @@ pub struct Forwarded {
     pub status: StatusCode,
     /// As it came.
     pub content_type: Option<HeaderValue>,
-    /// As it came.
-    pub retry_after: Option<HeaderValue>,
+    /// When to come again, if it says so in seconds, and a minute at the most.
+    pub retry_after: Option<Duration>,
     /// As it came.
     pub body: Bytes,
     /// Whether there are data, and errors beside them.
@@ -112,9 +113,9 @@ impl Graphql {
         asked: Forward,
         budget: &Budget,
     ) -> Result<Forwarded, GraphqlError> {
-        let Inner { upstream, key, ledger } = &*self.0;
-        let room = || budget.reserve(UPSTREAM_SIDE_BYTES as u64).ok_or(GraphqlError::NoRoom);
-        let _its_side = room()?;
+        let upstream = &self.0.upstream;
+        let its_side = budget.reserve(UPSTREAM_SIDE_BYTES as u64);
+        let _its_side = its_side.ok_or(GraphqlError::NoRoom)?;
         let Forward { body, accept, owner, departure, is_safe } = asked;
         let ask = Ask {
             method: Method::POST,
@@ -128,14 +129,29 @@ impl Graphql {
             most_bytes: GRAPHQL_ANSWER_BYTES as u64,
             within: None,
         };
-        let Answer { status, headers, body, .. } = upstream.open(&ask).await?;
+        let answer = upstream.open(&ask).await?;
+        let read = self.passable(answer, &owner, budget).await;
+        if let Err(error) = &read {
+            tracing::warn!(%owner, %error, "an answer cannot be passed on");
+        }
+        read
+    }
+
+    /// Reads an answer, if it may be passed on.
+    async fn passable(
+        &self,
+        answer: Answer,
+        owner: &Arc<str>,
+        budget: &Budget,
+    ) -> Result<Forwarded, GraphqlError> {
+        let Inner { upstream, key, ledger } = &*self.0;
+        let Answer { status, headers, body, .. } = answer;
         let Whole { bytes, cost } = Whole::read(body, length(&headers), budget).await?;
         if key.is_in(&bytes) {
             let fault = Fault::Garbage("it repeats the key that let us in".into());
             return Err(upstream.error(fault).into());
         }
-        let shape = Shape::read(&bytes);
-        let is_partial = match shape {
+        let is_partial = match Shape::read(&bytes) {
             Ok(shape) => shape.is_partial(),
             Err(error) if status.is_success() => {
                 return Err(upstream.error(no_object(&headers, &error)).into());
@@ -143,11 +159,11 @@ impl Graphql {
             // What a proxy in front says of its troubles is no concern of ours.
             Err(_) => false,
         };
-        let entry = ledger.enter(Kind::Body, owner, bytes.len() as u64);
+        let entry = ledger.enter(Kind::Body, Arc::clone(owner), bytes.len() as u64);
         Ok(Forwarded {
             status,
             content_type: headers.get(header::CONTENT_TYPE).cloned(),
-            retry_after: headers.get(header::RETRY_AFTER).cloned(),
+            retry_after: error::retry_after(&headers),
             body: Bytes::from_owner(Paid { bytes, _cost: cost, _entry: entry }),
             is_partial,
         })
@@ -178,7 +194,7 @@ impl Graphql {
             });
         }
         let mut whole: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| garbage(format!("it is no {OBJECT}: {error}")))?;
+            .map_err(|error| garbage(format!("it is not {OBJECT}: {error}")))?;
         let partial = shape.has_errors.then(|| upstream.words(&bytes));
         Ok(Told { data: whole["data"].take(), partial })
     }
@@ -196,7 +212,7 @@ fn no_object(headers: &HeaderMap, error: &serde_json::Error) -> Fault {
         Some(said) if !said.to_ascii_lowercase().contains("json") => {
             Fault::WrongType { got: said.chars().take(64).collect(), wanted: OBJECT }
         }
-        _ => Fault::Garbage(format!("it is no {OBJECT}: {error}")),
+        _ => Fault::Garbage(format!("it is not {OBJECT}: {error}")),
     }
 }
 
@@ -234,7 +250,7 @@ impl Whole {
         budget: &Budget,
     ) -> Result<(), GraphqlError> {
         let likely = (self.bytes.capacity() * 2).clamp(GRAPHQL_FIRST_BYTES, GRAPHQL_ANSWER_BYTES);
-        let size = said.unwrap_or(likely).max(needed);
+        let size = said.unwrap_or(likely).min(GRAPHQL_ANSWER_BYTES).max(needed);
         // As much of it as its socket takes may be in the kernel, too, before the client has it.
         let cost = budget.reserve((size + size.min(KERNEL_SOCKET_BYTES)) as u64);
         let cost = cost.ok_or(GraphqlError::NoRoom)?;

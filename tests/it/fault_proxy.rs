@@ -37,6 +37,8 @@ pub struct Seen {
     pub head: String,
     /// As it came; `Null` where it is no JSON.
     pub body: Value,
+    /// The same, byte by byte.
+    pub bytes: Vec<u8>,
     /// Bytes of the answer that were handed over.
     pub given: usize,
     /// When the asker left before the end of the answer.
@@ -100,10 +102,24 @@ impl FaultProxy {
 
     /// Waits until `wanted` holds of the requests to speak; panics after 5 s.
     pub async fn wait(&self, what: &str, wanted: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+        self.wait_for(what, Self::asked_to_speak, wanted).await
+    }
+
+    /// Waits until `wanted` holds of all requests; panics after 5 s.
+    pub async fn wait_for_any(&self, what: &str, wanted: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+        self.wait_for(what, Self::seen, wanted).await
+    }
+
+    async fn wait_for(
+        &self,
+        what: &str,
+        those: impl Fn(&Self) -> Vec<Seen>,
+        wanted: impl Fn(&[Seen]) -> bool,
+    ) -> Vec<Seen> {
         let waiting = async {
             loop {
                 let news = self.shared.news.notified();
-                let seen = self.asked_to_speak();
+                let seen = those(self);
                 if wanted(&seen) {
                     return seen;
                 }
@@ -111,7 +127,7 @@ impl FaultProxy {
             }
         };
         let waited = tokio::time::timeout(Duration::from_secs(5), waiting).await;
-        waited.unwrap_or_else(|_| panic!("not {what}: {:#?}", self.asked_to_speak()))
+        waited.unwrap_or_else(|_| panic!("not {what}: {:#?}", those(self)))
     }
 }
 
@@ -223,10 +239,11 @@ impl Give<'_> {
 impl Shared {
     fn note(&self, request: &[u8]) -> usize {
         let end = find(request, b"\r\n\r\n").unwrap_or(request.len());
+        let body = &request[(end + 4).min(request.len())..];
         let seen = Seen {
             head: String::from_utf8_lossy(&request[..end]).to_lowercase(),
-            body: serde_json::from_slice(&request[(end + 4).min(request.len())..])
-                .unwrap_or_default(),
+            body: serde_json::from_slice(body).unwrap_or_default(),
+            bytes: body.to_vec(),
             ..Seen::default()
         };
         let mut all = lock(&self.seen);

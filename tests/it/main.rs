@@ -11,6 +11,8 @@ mod cli;
 mod deadlines;
 mod fault_proxy;
 mod formats;
+mod graphql;
+mod graphql_faults;
 mod http;
 mod leaks;
 #[cfg(all(feature = "leak-guards", feature = "leak-map"))]

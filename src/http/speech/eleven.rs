@@ -9,11 +9,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asker, deliver, json, short, told};
+use super::{Asker, deliver, short, told};
 use crate::http::error::ApiError;
 use crate::http::extract::{Path, Query};
 use crate::http::request_id::RequestId;
-use crate::http::{Peer, Services, body};
+use crate::http::{Peer, Services, body, json};
 use crate::limits::SPEECH_BODY_BYTES;
 use crate::speech::encode::Format;
 

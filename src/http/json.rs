@@ -1,14 +1,14 @@
 //! JSON bodies of requests: parsed with the name of the field that is wrong. Invariant: no text is
 //! parsed that is nested deeper than the limit, wherever it is.
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 use crate::http::error::ApiError;
 use crate::limits::JSON_DEPTH;
 
 /// Parses `bytes`; an error in one of `parameters` names it.
-pub fn parse<T: DeserializeOwned>(
-    bytes: &[u8],
+pub fn parse<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
     parameters: &'static [&'static str],
 ) -> Result<T, ApiError> {
     if depth(bytes) > JSON_DEPTH {
