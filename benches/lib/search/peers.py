@@ -82,34 +82,28 @@ class Evensong(Server):
 
 
 class Engine:
-    """A real node of scripts/engine, emptied before and stopped behind."""
+    """A real node of scripts/engine for the bench alone, and so empty; it ends with the part."""
 
     def __init__(self, name: str):
         self.name = name
 
     def __enter__(self) -> Engine:
-        script = str(ROOT / "scripts/engine")
-        done = subprocess.run([script, "start", self.name], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        self._script("stop")
+        done = self._script("start")
         if done.returncode:
             raise Unavailable(f"no {self.name}: scripts/engine start ended with {done.returncode}")
         self.url = done.stdout.strip()
         self.address = address_of(self.url)
-        said = subprocess.run([script, "version", self.url], stdout=subprocess.PIPE, text=True, check=True)
-        self.version = said.stdout.strip()
-        self.clear()
+        command = [str(ROOT / "scripts/engine"), "version", self.url]
+        self.version = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run([str(ROOT / "scripts/engine"), "stop", self.name], check=True, stdin=subprocess.DEVNULL)
+        self._script("stop").check_returncode()
 
-    def clear(self) -> None:
-        """Nothing of an earlier run."""
-        indices = [
-            each["index"] for each in ask(self.address, "GET", "/_cat/indices?format=json&expand_wildcards=open")
-        ]
-        for index in indices:
-            if not index.startswith("."):
-                ask(self.address, "DELETE", f"/{index}")
+    def _script(self, verb: str) -> subprocess.CompletedProcess[str]:
+        command = [str(ROOT / "scripts/engine"), verb, self.name, "--instance", "bench"]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
     def refresh(self) -> None:
         ask(self.address, "POST", "/_refresh")
