@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -55,13 +54,6 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def others_seconds() -> float:
-    """CPU time of whatever is not ours: a figure that was taken beside much of it says little. Processes of ours count
-    when they have ended, as all have between two parts."""
-    ours = os.times()
-    return machine.busy_seconds() - sum(ours[:4])
-
-
 def main() -> int:
     given, report = arguments(), Report()
     if sys.platform != "linux":
@@ -70,13 +62,13 @@ def main() -> int:
     report.notes.append(peers.versions(given.peers))
     for name in given.only:
         print(f"{name} …", file=sys.stderr, flush=True)
-        began, others = time.monotonic(), others_seconds()
+        began, others = time.monotonic(), machine.others_seconds()
         try:
             PARTS[name](report, given)
         except (OSError, client.Broken, asyncio.TimeoutError) as error:
             broken = Figure(f"{name}: could not be measured", math.nan, most=0, detail=repr(error))
             report.figures.append(broken)
-        others = (others_seconds() - others) / (time.monotonic() - began)
+        others = (machine.others_seconds() - others) / (time.monotonic() - began)
         report.figures.append(Figure(f"{name}: CPU time of others meanwhile", others, "s/s"))
     return report.close(given.json)
 

@@ -29,6 +29,14 @@ class Memory:
         return self.server_rss + self.workers_rss
 
 
+@dataclass(frozen=True)
+class Resident:
+    """Bytes of one process: all that is resident, and what of it is no file's."""
+
+    whole: int
+    anonymous: int
+
+
 def raise_open_files() -> None:
     """As many descriptors as the system lets us have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -62,6 +70,13 @@ def busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / _TICKS
 
 
+def others_seconds() -> float:
+    """CPU time of whatever is not ours: a figure that was taken beside much of it says little. Processes of ours count
+    when they have ended, as all have between two parts of a bench."""
+    ours = os.times()
+    return busy_seconds() - sum(ours[:4])
+
+
 def memory(server: int) -> Memory:
     """The memory of the server and its living workers."""
     own, workers = _rollup(server), [_rollup(worker) for worker in children(server)]
@@ -71,6 +86,16 @@ def memory(server: int) -> Memory:
         workers_rss=sum(worker["Rss"] for worker in workers),
         private_dirty=own["Private_Dirty"] + sum(worker["Private_Dirty"] for worker in workers),
     )
+
+
+def resident(pid: int) -> Resident:
+    """VmRSS and RssAnon of one process; zeros when it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        text = ""
+    kib = {name: int(value) for name, value in re.findall(r"^(VmRSS|RssAnon):\s+(\d+) kB", text, re.M)}
+    return Resident(kib.get("VmRSS", 0) * 1024, kib.get("RssAnon", 0) * 1024)
 
 
 def socket_bytes(port: int) -> int:
@@ -97,6 +122,11 @@ def socket_bytes_towards(port: int) -> int:
 def connections(port: int) -> int:
     """Established connections whose local port this is."""
     return len(_sockets("state", "established", f"sport = :{port}").splitlines())
+
+
+def connections_towards(port: int) -> int:
+    """Established connections whose other side is at `port`."""
+    return len(_sockets("state", "established", f"dport = :{port}").splitlines())
 
 
 def _memory_of_sockets(which: str) -> int:
