@@ -105,7 +105,7 @@ test("Stop while its text is being fetched: nothing is said", async () => {
     await reader(page).click();
     await still(page);
     const [asked] = seen.requests.filter((request) => DOCUMENT.test(request.url()));
-    await the.until("the question is given up", () => seen.failed.has(asked));
+    await the.until("the question is given up", () => seen.failed.has(asked), 1_000);
     release();
     assert.equal(the.speeches(seen).length, 0);
     the.unblemished(opened);
