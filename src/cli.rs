@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod index;
 mod keys;
 mod log;
 mod say;
@@ -49,6 +50,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match name {
         "check" if sub.get_flag("health") => check::health(&config),
         "check" => check::print(&settings),
+        "index" => block_on(index::run(&config, sub)),
         "ask" => block_on(ask::run(&config, sub)),
         "say" => block_on(say::run(&config, sub)),
         "voices" => block_on(voices::run(&config)),
@@ -122,7 +124,15 @@ pub fn command() -> Command {
         .about("A voice and TTS streaming service whose memory stays flat")
         .arg(announce.clone())
         .subcommand(Command::new("serve").about("Serve (the default)").arg(announce))
-        .subcommands([say, ask::command(), voices, keys::command(), check, engine])
+        .subcommands([
+            say,
+            ask::command(),
+            index::command(),
+            voices,
+            keys::command(),
+            check,
+            engine,
+        ])
         .arg(
             Arg::new("config")
                 .long("config")

@@ -415,6 +415,22 @@ pub const PROFILES_KEPT: usize = 16;
 /// Ledger shards: registering on one core must not wait for another.
 pub const LEDGER_SHARDS: usize = 16;
 
+// ---- The indexer --------------------------------------------------------------------------------
+
+/// Between two cycles, where the source has more: long enough to be asked something else.
+pub const INDEXER_PAUSE: Duration = Duration::from_millis(200);
+/// After a failure: so long at first, so long at most; and so often where somebody waits for it.
+pub const INDEXER_RETRY: (Duration, Duration, u32) =
+    (Duration::from_secs(1), Duration::from_secs(60), 5);
+/// What was read waits no longer to be written, however slowly the source gives.
+pub const INDEXER_LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Cursors of a cycle that are remembered, to know when one comes again: 8 bytes each.
+pub const INDEXER_CURSORS: usize = 65_536;
+/// Records that are in no index which are shown.
+pub const INDEXER_REJECTIONS: usize = 16;
+/// Bytes of a query of its settings.
+pub const INDEXER_QUERY_BYTES: usize = 16 * KIB;
+
 // ---- Search -------------------------------------------------------------------------------------
 
 /// Characters of a question: a long sentence, and not a document.

@@ -1,7 +1,7 @@
 //! Builds the parts, starts what stands, and runs until told to stop. Invariant: what is started here
 //! is ended here, in the reverse order, each step logged with its duration, and within the deadline.
 
-mod search;
+pub mod search;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::search::Search;
+use crate::search::indexer::Indexer;
 use crate::speech::openai::{self, OpenAi};
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
 use crate::speech::{Engine, Health, Speech, Voicing};
@@ -228,7 +229,7 @@ impl Server {
         let (doors, connections) = (scope("listeners"), scope("connections"));
         let (admin_doors, admin) = (scope("admin listener"), scope("admin connections"));
         let (index, timers) = (scope("index"), scope("timers"));
-        let (search, row) = searching(config, &index, &core).await?;
+        let (search, indexer, rows) = searching(config, &index, &core).await?;
         let limits =
             Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
         limits.start(&core.ledger);
@@ -241,8 +242,9 @@ impl Server {
         let services = Services {
             speech: core.speech.clone(),
             search,
+            indexer,
             graphql: forwarding(config, &core),
-            roll: core.roll.and(row),
+            roll: core.roll.and(rows),
             budget: core.budget.clone(),
             ledger: core.ledger.clone(),
             metrics: core.metrics.clone(),
@@ -377,16 +379,23 @@ impl Server {
     }
 }
 
-/// What is searched, if something is; and what the operator may ask of whoever searches it.
-async fn searching(
-    config: &Config,
-    scope: &Scope,
-    core: &Core,
-) -> anyhow::Result<(Option<Search>, Option<Box<dyn Rolled>>)> {
-    let Some(settings) = &config.search else { return Ok((None, None)) };
+/// What is searched, if something is; what brings it there; and what the operator may ask of their clients.
+async fn searching(config: &Config, scope: &Scope, core: &Core) -> anyhow::Result<Searching> {
+    let Some(settings) = &config.search else { return Ok((None, None, Vec::new())) };
     let (search, row) = search::start(config, settings, &scope.spawner(), &core.parts).await?;
-    Ok((Some(search), row))
+    let mut rows: Vec<_> = row.into_iter().collect();
+    let mut indexer = None;
+    if let Some(setup) = &config.indexer {
+        let graphql = core.graphql.as_ref();
+        let (made, more) = search::indexer(config, setup, &search, graphql, &core.parts).await?;
+        made.start(&scope.spawner());
+        rows.extend(more);
+        indexer = Some(made);
+    }
+    Ok((Some(search), indexer, rows))
 }
+
+type Searching = (Option<Search>, Option<Indexer>, Vec<Box<dyn Rolled>>);
 
 fn admin_router(
     config: &Config,

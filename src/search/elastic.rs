@@ -144,6 +144,9 @@ impl Elastic {
             return Err(SearchError::Expired);
         }
         let said: answer::Searched = self.parse(&self.good(said)?)?;
+        if said._shards.total == 0 && snapshot.is_some() {
+            return Err(SearchError::Expired);
+        }
         if said.timed_out {
             return Err(SearchError::Slow(SEARCH_WITHIN));
         }

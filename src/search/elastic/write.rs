@@ -2,8 +2,6 @@
 //! sent again, later and later, and only what it refuses is given up, with its reason; the checkpoint is kept when
 //! all that came before it is.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use elasticsearch::http::request::Body as _;
 use elasticsearch::{BulkOperation, BulkOperations, BulkParts, IndexParts, SearchParts};
@@ -85,7 +83,7 @@ impl Elastic {
             }
             if try_number > 1 {
                 tracing::info!(documents = left.len(), try_number, "the search engine is busy");
-                tokio::time::sleep(pause(try_number)).await;
+                tokio::time::sleep(retry::pause(try_number, retry::chance())).await;
             }
             let changes = left.iter().map(|at| &batch.changes[*at]);
             let said = self.bulk(changes, batch.is_visible, asker).await?;
@@ -201,11 +199,4 @@ impl Item {
             }),
         }
     }
-}
-
-fn pause(try_number: u32) -> Duration {
-    let mut chance = [0; 1];
-    // Without randomness all wait as long.
-    let _ = getrandom::fill(&mut chance);
-    retry::pause(try_number, f64::from(chance[0]) / 255.0)
 }
