@@ -340,11 +340,11 @@ pub const GRAPHQL_FIRST_BYTES: usize = 8 * KIB;
 /// From the request to the last byte of its answer: whoever asked a page for it has gone by then.
 pub const GRAPHQL_TOTAL: Duration = Duration::from_secs(30);
 /// Nesting of whatever may be nested in a query, and the deepest that can be configured for selections: it is
-/// read by functions that call themselves, 200 bytes of stack each.
+/// read by functions that call themselves.
 pub const GRAPHQL_NESTING: usize = 64;
 /// Operations and fragments in one document, and
 pub const GRAPHQL_DEFINITIONS: usize = 256;
-/// places in it where fragments are spread: 32 bytes each while it is looked at.
+/// places in it where fragments are spread: 24 bytes each while it is looked at.
 pub const GRAPHQL_SPREADS: usize = 2048;
 
 // ---- Answers ------------------------------------------------------------------------------------
