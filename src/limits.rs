@@ -415,6 +415,11 @@ pub const PROFILES_KEPT: usize = 16;
 /// Ledger shards: registering on one core must not wait for another.
 pub const LEDGER_SHARDS: usize = 16;
 
+/// Documents that are looked at for an answer,
+pub const FOUND_HITS: usize = 5;
+/// and characters of one that is said: about twenty seconds.
+pub const FOUND_CHARS: usize = 320;
+
 // ---- The indexer --------------------------------------------------------------------------------
 
 /// Between two cycles, where the source has more: long enough to be asked something else.

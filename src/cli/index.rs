@@ -1,6 +1,7 @@
 //! `evensong index`: what the indexer of a server does, by hand. It shows how far it has come, can be interrupted at any point,
 //! and goes on from there the next time.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -60,10 +61,10 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCo
         Some(ended) => ended.map(|()| ExitCode::SUCCESS),
         None => {
             let state = indexer.state();
-            eprintln!(
+            say(format_args!(
                 "Interrupted. {} records are kept; it goes on from there.",
                 HumanCount(state.records)
-            );
+            ));
             Ok(ExitCode::from(130))
         }
     }
@@ -97,19 +98,24 @@ async fn work(indexer: &Indexer, search: &Search, matches: &ArgMatches) -> anyho
         let state = indexer.state();
         let records = HumanCount(state.records);
         let took = HumanDuration(began.elapsed());
-        eprintln!(
+        say(format_args!(
             "Nothing is left to bring: {records} records in all, {} of them in no index; {took}.",
             HumanCount(state.rejected)
-        );
+        ));
         for rejection in &state.rejections {
             let id = rejection.id.as_deref().unwrap_or("(no id)");
-            eprintln!("  {id}: {}", rejection.why);
+            say(format_args!("  {id}: {}", rejection.why));
         }
         if run == Run::Rebuild || matches.get_flag("once") {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_secs_f64(state.interval_seconds)).await;
     }
+}
+
+/// To standard error; that nobody reads it is no reason to stop.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Waits until the index can be written to.
