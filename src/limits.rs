@@ -494,6 +494,8 @@ pub const SEARCH_TURN_WAIT: Duration = Duration::from_millis(500);
 pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
 /// Memory in which the index's writer gathers documents: the least that it takes.
 pub const INDEX_WRITER_BYTES: usize = 15 * MIB;
+/// A segment of so many documents is merged into no larger one: merging takes memory for each of them.
+pub const INDEX_SEGMENT_MOST: usize = 100_000;
 /// The writer is closed, and its memory free, when nobody has written for so long.
 pub const INDEX_WRITER_IDLE: Duration = Duration::from_secs(20);
 /// Blocks of 16 KiB of documents that are kept unpacked, for each segment.

@@ -5,6 +5,8 @@
 use bytes::Bytes;
 use elasticsearch::http::request::Body as _;
 use elasticsearch::{BulkOperation, BulkOperations, BulkParts, IndexParts, SearchParts};
+use std::sync::atomic::Ordering::Relaxed;
+
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,6 +20,9 @@ use crate::upstream::retry;
 const NDJSON: &str = "application/x-ndjson";
 /// What of its answer is wanted.
 const ANSWERED_WITH: &str = "filter_path=items.*.status,items.*.error.type,items.*.error.reason";
+/// What is written goes where the alias leads. Without one the engine would make an index of its name, with a mapping of its
+/// own devising, and the alias could never be made.
+const ONLY_BY_ALIAS: &str = "&require_alias=true";
 /// Documents that are looked for at once to be forgotten.
 const FORGOTTEN_AT_ONCE: usize = 1000;
 
@@ -70,6 +75,9 @@ impl Elastic {
         batch: Batch,
         asker: &Asker,
     ) -> Result<Vec<Outcome>, SearchError> {
+        if !self.0.is_prepared.load(Relaxed) {
+            return Err(SearchError::Unavailable("its index is not ready yet".into()));
+        }
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.changes.len()];
         for try_number in 1.. {
             let left: Vec<usize> =
@@ -125,18 +133,21 @@ impl Elastic {
             };
             pushed.map_err(|error| SearchError::Broken(error.to_string()))?;
         }
-        self.send(operations.bytes().unwrap_or_default(), is_visible, asker).await
+        let path = BulkParts::Index(&self.0.alias).url();
+        let refresh = if is_visible { "&refresh=wait_for" } else { "" };
+        let how = format!("{ONLY_BY_ALIAS}{refresh}");
+        self.send(operations.bytes().unwrap_or_default(), &path, &how, asker).await
     }
 
+    /// Sends operations by `path`, and `how` behind it in its query.
     pub(super) async fn send(
         &self,
         body: Bytes,
-        is_visible: bool,
+        path: &str,
+        how: &str,
         asker: &Asker,
     ) -> Result<Vec<Option<Outcome>>, SearchError> {
-        let refresh = if is_visible { "&refresh=wait_for" } else { "" };
-        let path = BulkParts::Index(&self.0.alias).url();
-        let mut call = Call::new(Method::POST, format!("{path}?{ANSWERED_WITH}{refresh}"), None);
+        let mut call = Call::new(Method::POST, format!("{path}?{ANSWERED_WITH}{how}"), None);
         call.body = Some((body, NDJSON));
         call.within = ENGINE_WRITE_WITHIN;
         let said: Bulked = self.read(call, asker).await?;
@@ -185,6 +196,8 @@ impl Item {
     /// None where it is to be sent again.
     fn outcome(self) -> Option<Outcome> {
         let (did, done) = match self {
+            // There is no index, or no longer.
+            Item::Index(Did { status: 404, .. }) => return None,
             Item::Index(did) => (did, Outcome::Indexed),
             Item::Delete(did) => (did, Outcome::Deleted),
         };
