@@ -5,8 +5,8 @@ import { answered, secret } from "./key.js";
 import { wait } from "./words.js";
 
 const ROOT = new URL("../", import.meta.url);
-/** Only what lies beneath asks for a key, so only there one is sent. */
-const KEYED = new URL("v1/", ROOT);
+/** Only what begins so asks for a key, so only there one is sent. */
+const KEYED = ["v1/", "api/search"].map((path) => new URL(path, ROOT).href);
 
 /** The address of a path of this server. */
 export function at(path) {
@@ -48,7 +48,7 @@ export async function ask(path, options = {}) {
 }
 
 function keyFor(path) {
-    return at(path).href.startsWith(KEYED.href) ? secret() : "";
+    return KEYED.some((keyed) => at(path).href.startsWith(keyed)) ? secret() : "";
 }
 
 /** The failure for a server that gave no answer at all. */
@@ -69,7 +69,8 @@ async function refused(response, keyed) {
     }
     const inner = body?.error ?? body ?? {};
     const { status } = response;
-    const code = inner.code ?? null;
+    // The second shape calls it a type.
+    const code = (body?.error ? inner.code : inner.type) ?? null;
     const retrySeconds = retryAfter(response, inner);
     const message = inner.message ?? inner.detail ?? inner.title;
     const said = message || `the server answered ${status}`;

@@ -4,7 +4,10 @@
 import { Composer } from "./composer.js";
 import { Facts } from "./facts.js";
 import { KeyPanel } from "./key-panel.js";
+import * as library from "./library.js";
 import { Notice } from "./notice.js";
+import { SearchCard } from "./search.js";
+import { speakable } from "./speakable.js";
 import { Status } from "./status.js";
 import { Sun } from "./sun.js";
 import { Utterance } from "./utterance.js";
@@ -50,6 +53,7 @@ const panel = new KeyPanel({
     taken() {
         if (!now) show("idle", "The key is in use.");
         if (unlisted) voices();
+        search.unlock();
     },
     changed: (held, why) => {
         composer.keyed = held;
@@ -57,7 +61,17 @@ const panel = new KeyPanel({
     },
 });
 
-/** What is being spoken: {utterance, isPreview, blocked, unheard}; null when all is still. */
+const search = new SearchCard({
+    read,
+    stop: () => stop("Stopped."),
+    resume: () => now?.utterance.player.resume(),
+    refused: (failure, act, byHand) => panel.concerns(failure) && askForKey(failure, act, byHand),
+});
+
+/**
+ * What is being spoken: {utterance, isPreview, hit, tell, streams, unheard, cut}; null when all is still. `hit`: what the
+ * search found and is read; `tell` says failures where it was begun.
+ */
 let now = null;
 /** What was heard last, for the download. */
 let heard = null;
@@ -79,18 +93,30 @@ function preview(voice) {
     if (!voice?.previewUrl) return;
     notice.clear();
     again = () => preview(voice);
-    begin({ path: voice.previewUrl }, PREVIEW, true);
+    begin({ path: voice.previewUrl }, PREVIEW, { isPreview: true });
 }
 
-function begin(request, chosen, isPreview = false) {
+/** Reads aloud what was found; its text is fetched first, which Stop ends as well. */
+function read(hit) {
+    notice.clear();
+    again = () => read(hit);
+    const tell = (failure) => search.complain(failure, again);
+    const body = async (signal) => {
+        const input = speakable(await library.read(hit.id, signal));
+        return { ...composer.body, input };
+    };
+    begin({ path: "v1/audio/speech", body }, composer.way, { hit, tell });
+}
+
+function begin(request, chosen, { isPreview = false, hit = null, tell = (failure) => notice.show(failure) } = {}) {
     stop("");
     panel.clear();
     facts.clear();
     heard = null;
     download.hidden = true;
     const utterance = new Utterance(request, chosen, byId("ear"), events());
-    now = { utterance, isPreview, streams: chosen.streams, unheard: null, cut: null };
-    facts.follow(utterance.player, isPreview ? 0 : composer.guessSeconds);
+    now = { utterance, isPreview, hit, tell, streams: chosen.streams, unheard: null, cut: null };
+    facts.follow(utterance.player, isPreview || hit ? 0 : composer.guessSeconds);
     show("asking", chosen.streams ? "Asking …" : "Fetching it whole …");
     utterance.run();
 }
@@ -105,7 +131,7 @@ function events() {
             first = false;
             heed();
             sun.sing(now.utterance.player);
-            const live = now.isPreview ? "A preview." : "Speaking.";
+            const live = now.isPreview ? "A preview." : now.hit ? `Reading “${now.hit.title}”.` : "Speaking.";
             show("speaking", now.cut ? REST : live);
         },
         starved: () => show("speaking", "Waiting for more sound …"),
@@ -114,8 +140,9 @@ function events() {
         cut: (failure) => cut(failure),
         ended: () => end(now.cut ?? "Spoken."),
         failed(failure) {
+            const { tell } = now;
             end(failure.status === 401 ? failure.message : "It did not work.");
-            complain(failure);
+            complain(failure, tell);
         },
     };
 }
@@ -144,15 +171,21 @@ function cut(failure) {
     const after = seconds(now.utterance.player.arrived || NaN);
     now.cut = `Connection lost after ${after}: ${lower(failure.message)}`;
     show("speaking", REST);
-    notice.show({ message: now.cut, retrySeconds: 0 });
+    now.tell({ message: now.cut, retrySeconds: 0 });
 }
 
-function complain(failure) {
+function complain(failure, tell) {
     if (picker.open && failure.status !== 401) return picker.say(failure.message);
-    if (!panel.concerns(failure)) return notice.show(failure);
+    if (!panel.concerns(failure)) return tell(failure);
     picker.close();
-    wanted = again;
-    panel.ask(failure, { focus: true });
+    askForKey(failure, again, true);
+}
+
+/** Asks for a key, with which `act` is done; the focus goes there where a person's own doing has led to it. */
+function askForKey(failure, act, focus) {
+    wanted = act;
+    panel.ask(failure, { focus });
+    return true;
 }
 
 function stop(message) {
@@ -184,6 +217,7 @@ function show(name, message) {
     if (state.textContent !== message) state.textContent = message;
     stopButton.disabled = name === "idle";
     if (name === "blocked") playButton.hidden = false;
+    search.reading(now?.hit ?? null, name);
 }
 
 function choose(voice) {
@@ -246,4 +280,7 @@ facts.clear();
 listen();
 show("idle", "Ready.");
 voices();
-new Status({ formats: (names) => composer.offer(names) });
+new Status({
+    formats: (names) => composer.offer(names),
+    search: (there) => (search.there = there),
+});

@@ -11,6 +11,7 @@ export class Countdown {
     #button;
     #label;
     #timer = null;
+    #over = () => {};
 
     constructor(button, label) {
         this.#button = button;
@@ -22,17 +23,24 @@ export class Countdown {
         return this.#button.getAttribute("aria-disabled") === "true";
     }
 
-    /** Counts from here; 0 lets it be pressed at once. */
-    start(seconds) {
+    /** Its words from the next start on. */
+    set label(label) {
+        this.#label = label;
+    }
+
+    /** Counts from here; 0 lets it be pressed at once. `over` is told when it may be pressed. */
+    start(seconds, over = () => {}) {
         this.stop();
+        this.#over = over;
         const until = performance.now() + seconds * 1000;
         const tick = () => this.#show(Math.ceil((until - performance.now()) / 1000));
         if (seconds > 0) this.#timer = setInterval(tick, TICK_MS);
         tick();
     }
 
-    /** Counts no more. */
+    /** Counts no more, and tells nobody. */
     stop() {
+        this.#over = () => {};
         clearInterval(this.#timer);
         this.#show(0);
     }
@@ -41,6 +49,10 @@ export class Countdown {
         const early = left > 0;
         this.#button.setAttribute("aria-disabled", String(early));
         say(this.#button, early ? `${this.#label} in ${wait(left)}` : this.#label);
-        if (!early) clearInterval(this.#timer);
+        if (early) return;
+        clearInterval(this.#timer);
+        const over = this.#over;
+        this.#over = () => {};
+        over();
     }
 }

@@ -12,7 +12,7 @@ const PERIOD_MS = 1_000;
 const PERIOD_MOST_MS = 10_000;
 const DEADLINE_MS = 3_000;
 
-/** Keeps the panel true. `on.formats(names)` is told what this build can make. */
+/** Keeps the panel true. `on.formats(names)` is told what this build can make, `on.search(there)` whether it searches. */
 export class Status {
     #fields = new Fields(document.getElementById("server"));
     #pulse = document.getElementById("pulse");
@@ -74,6 +74,7 @@ export class Status {
         else if (this.#verdict.alarm) this.#say("warn", this.#verdict.alarm);
         else this.#say("good", ready.length > 0 ? `Ready: ${ready.join(", ")}` : "Ready");
         if (Array.isArray(status.formats)) this.#on.formats(status.formats);
+        if (status.search !== undefined) this.#on.search(status.search !== null);
     }
 
     #missing(error) {

@@ -5,6 +5,7 @@ import { Failure, ask, unreachable } from "./api.js";
 import { Recording } from "./recording.js";
 
 /**
+ * A request is {path, body?}; a body that must be had from elsewhere first is a function of the signal that ends it.
  * `on` is told, each at most once but for bytes, sound, starved and blocked:
  * head({...}), bytes(n), sound(ms), starved(), blocked(why), received(), cut(Failure), ended(),
  * failed(Failure). After stop() nothing is told any more.
@@ -53,12 +54,15 @@ export class Utterance {
         this.#finish(() => {});
     }
 
-    #ask() {
-        return ask(this.#request.path, {
-            method: this.#request.body ? "POST" : "GET",
-            headers: this.#request.body ? { "content-type": "application/json" } : {},
-            body: this.#request.body && JSON.stringify(this.#request.body),
-            signal: this.#abort.signal,
+    async #ask() {
+        const { signal } = this.#abort;
+        const { path, body: given } = this.#request;
+        const body = typeof given === "function" ? await given(signal) : given;
+        return ask(path, {
+            method: body ? "POST" : "GET",
+            headers: body ? { "content-type": "application/json" } : {},
+            body: body && JSON.stringify(body),
+            signal,
         });
     }
 

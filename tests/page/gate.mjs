@@ -30,7 +30,7 @@ export const THROUGH = "through";
 /** Lets through what carries KEY; `instead(call, calls)` may answer otherwise. Gives what was asked so far. */
 export async function gate(target, { instead = () => null } = {}) {
     const calls = [];
-    await target.route("**/v1/**", async (route) => {
+    await target.route(/\/(v1|api\/search)[/?]/, async (route) => {
         const { authorization = null } = route.request().headers();
         const call = { path: new URL(route.request().url()).pathname, authorization };
         calls.push(call);
@@ -66,7 +66,7 @@ export async function secret(opened) {
     for (const request of seen.requests) {
         assert.ok(!request.url().includes(KEY), "the key stands in an address");
         const { authorization } = request.headers();
-        const mayCarry = new URL(request.url()).pathname.startsWith("/v1/");
+        const mayCarry = /^\/(v1\/|api\/search)/.test(new URL(request.url()).pathname);
         assert.ok(mayCarry || !authorization, `the key went to ${request.url()}`);
     }
     the.unblemished(opened, { expected: REFUSED });

@@ -109,6 +109,21 @@ export async function formats() {
     return (await (await fetch(new URL("api/status", URL_OF))).json()).formats;
 }
 
+/** Puts documents in; they are taken out after the test. The server must let administrators in without a key. */
+export async function shelve(...documents) {
+    const lines = documents.map((document) => `${JSON.stringify(document)}\n`).join("");
+    const where = new URL("api/search/documents", URL_OF);
+    const response = await fetch(where, { method: "POST", body: lines });
+    assert.equal(response.status, 200, "documents are not taken: is EVENSONG_INSECURE_ADMIN=true said to the server?");
+    opened.add(async () => {
+        for (const { id } of documents) {
+            await fetch(`${where}/${encodeURIComponent(id)}`, { method: "DELETE" });
+        }
+    });
+    const { rejected, items } = await response.json();
+    assert.equal(rejected, 0, JSON.stringify(items));
+}
+
 /** How many of a kind live. */
 export function live(kinds, kind) {
     return kinds.find((one) => one.kind === kind)?.live ?? 0;
