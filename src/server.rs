@@ -229,32 +229,14 @@ impl Server {
         let (doors, connections) = (scope("listeners"), scope("connections"));
         let (admin_doors, admin) = (scope("admin listener"), scope("admin connections"));
         let (index, timers) = (scope("index"), scope("timers"));
-        let (search, indexer, rows) = searching(config, &index, &core).await?;
-        let limits =
-            Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
-        limits.start(&core.ledger);
+        let searching = searching(config, &index, &core).await?;
         let tickets = auth.tickets().clone();
         timers.spawner().every("ticket sweep", limits::TICKET_SWEEP_EVERY, move || {
             tickets.sweep();
             std::future::ready(())
         });
         let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
-        let services = Services {
-            speech: core.speech.clone(),
-            search,
-            indexer,
-            graphql: forwarding(config, &core),
-            roll: core.roll.and(rows),
-            budget: core.budget.clone(),
-            ledger: core.ledger.clone(),
-            metrics: core.metrics.clone(),
-            auth,
-            limits,
-            readiness: Readiness::default(),
-            watch: Watch::new(config.memory.watch.clone().unwrap_or_default()),
-            heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
-            started: Instant::now(),
-        };
+        let services = services(config, &core, searching, auth, &profiles);
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();
         let mut door = config.door.clone();
@@ -376,6 +358,34 @@ impl Server {
         let (failed, idle) = (cleanup.failed(), self.services.ledger.is_idle());
         tracing::info!(softly, took_ms, ?failed, idle, "server stopped");
         softly
+    }
+}
+
+/// What handlers work with.
+fn services(
+    config: &Config,
+    core: &Core,
+    (search, indexer, rows): Searching,
+    auth: Auth,
+    profiles: &Profiles,
+) -> Services {
+    let limits = Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
+    limits.start(&core.ledger);
+    Services {
+        speech: core.speech.clone(),
+        search,
+        indexer,
+        graphql: forwarding(config, core),
+        roll: core.roll.and(rows),
+        budget: core.budget.clone(),
+        ledger: core.ledger.clone(),
+        metrics: core.metrics.clone(),
+        auth,
+        limits,
+        readiness: Readiness::default(),
+        watch: Watch::new(config.memory.watch.clone().unwrap_or_default()),
+        heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
+        started: Instant::now(),
     }
 }
 

@@ -98,7 +98,7 @@ fn words(text: &str) -> Words {
         kind: ClauseKind::Word,
         excluded: false,
     };
-    Words { clauses: wanted.iter().map(|word| clause(word)).collect(), any: true }
+    Words { clauses: wanted.iter().map(clause).collect(), any: true }
 }
 
 /// The answer that the best of `hits` gives, if it says at least half of what was asked.

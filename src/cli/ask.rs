@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::{Arg, ArgMatches, Command};
 use tokio_stream::StreamExt;
 
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::ledger::{Departure, Ledger};
 use crate::limits::QUESTION_BYTES;
 use crate::metrics::Metrics;
+use crate::search::Health;
 use crate::server;
 use crate::tasks::Scope;
 use crate::upstream::{Fault, Parts};
@@ -57,6 +58,12 @@ async fn found(config: &Config, parts: &Parts) -> anyhow::Result<Arc<dyn Respond
          index answer (--search-enabled)",
     )?;
     let (search, _) = server::search::start(config, settings, &parts.spawner, parts).await?;
+    if let Health::Unavailable(why) = search.index().health() {
+        bail!(
+            "nobody answers here: {why}; or say where a language model is (--answer-llm-base-url \
+             http://localhost:11434/v1 --answer-llm-model NAME)"
+        );
+    }
     Ok(Arc::new(Found::new(search)))
 }
 

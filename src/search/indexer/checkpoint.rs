@@ -31,7 +31,7 @@ impl Checkpoint {
                 .ok()
         };
         let first = || Self { pass: 1, ..Self::default() };
-        text.and_then(read).unwrap_or_else(first)
+        text.and_then(read).filter(|kept: &Self| kept.pass > 0).unwrap_or_else(first)
     }
 
     /// As it is kept.

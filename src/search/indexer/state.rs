@@ -2,7 +2,7 @@
 //! everybody.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -98,7 +98,7 @@ pub(super) struct Known {
     cycle: Cycle,
     began: Instant,
     took: Duration,
-    caught_up: Option<(Instant, SystemTime)>,
+    caught_up: Option<(Instant, Timestamp)>,
     since: Instant,
 }
 
@@ -136,7 +136,7 @@ impl Known {
 
     pub(super) fn caught_up(&mut self, phase: Phase) {
         self.phase = phase;
-        self.caught_up = Some((Instant::now(), SystemTime::now()));
+        self.caught_up = Some((Instant::now(), Timestamp::now()));
     }
 
     pub(super) fn reject(&mut self, id: Option<String>, why: String) {
@@ -149,7 +149,7 @@ impl Known {
 
     pub(super) fn state(&self, backend: &'static str, config: &IndexerConfig) -> IndexerState {
         let lag = self.caught_up.map_or(self.since, |(at, _)| at).elapsed();
-        let at = self.caught_up.and_then(|(_, at)| Timestamp::try_from(at).ok());
+        let at = self.caught_up.map(|(_, at)| at);
         let seconds = self.took.as_secs_f64();
         let rate = if seconds > 0.0 { self.cycle.records as f64 / seconds } else { 0.0 };
         let next = self.next_at.map(|at| at.saturating_duration_since(Instant::now()));
@@ -193,5 +193,5 @@ pub(super) fn outcome(ended: &Result<Cycle, IndexerError>) -> &'static str {
 
 /// Seconds since 1970.
 pub(super) fn now_seconds() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    Timestamp::now().as_duration().as_secs_f64()
 }
