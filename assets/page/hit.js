@@ -12,6 +12,8 @@ const READING = {
     speaking: ["Stop", "M7 7h10v10H7z"],
     blocked: ["Play", "M8 5v14l11-7z"],
 };
+/** Where less motion is wished for, pictures that move stand. */
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Names for those that are shown, so that a button can say which title it reads. */
@@ -57,6 +59,7 @@ export class Hit {
         const [label, sign] = READING[state];
         say(this.#label, label);
         this.#sign.setAttribute("d", sign);
+        this.#sign.parentNode.classList.toggle("solid", state !== "idle");
         this.root.classList.toggle("reading", state !== "idle");
     }
 }
@@ -94,15 +97,27 @@ function time(when) {
     return shown;
 }
 
-/** In a box of one shape, so that nothing moves when it comes; gone if it does not. */
+/** In a box of one shape, so that nothing is shifted when it comes; gone if it does not. */
 function picture({ picture: source, title }) {
     if (!source) return [];
     const box = made("div", { class: "hit-picture" });
     const image = made("img", { loading: "lazy", decoding: "async", width: "120", height: "90", alt: `Picture: ${title}` });
     image.addEventListener("error", () => (box.hidden = true));
+    image.addEventListener("load", () => STILL.matches && image.replaceWith(held(image)));
     image.src = source;
     box.append(image);
     return [box];
+}
+
+/** Its first frame, as large as the box on a fine screen. */
+function held(image) {
+    const [width, height] = [240, 180];
+    const canvas = made("canvas", { width, height, role: "img", "aria-label": image.alt });
+    const { naturalWidth, naturalHeight } = image;
+    const scale = Math.max(width / naturalWidth, height / naturalHeight);
+    const [w, h] = [naturalWidth * scale, naturalHeight * scale];
+    canvas.getContext("2d").drawImage(image, (width - w) / 2, (height - h) / 2, w, h);
+    return canvas;
 }
 
 function signed(path) {

@@ -6,6 +6,11 @@ export const SORTS = ["relevance", "newest", "oldest"];
 /** Hits of a page: what is read before one asks for more. */
 const PAGE = 10;
 
+/** Whether there is nothing in it to look for; the server would give everything. */
+export function isEmpty(text) {
+    return !/[\p{L}\p{N}]/u.test(text);
+}
+
 /** What was typed, as it is asked: a last word that may not be finished stands for all that begin so. */
 export function unfinished(text) {
     const open = text.split('"').length % 2 === 0;

@@ -67,6 +67,8 @@ export class Results {
     }
 
     #key(event) {
+        // While something is read, Escape stops that, as everywhere.
+        if (event.key === "Escape" && !this.#reading) this.#on.back();
         const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
         if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
         event.preventDefault();

@@ -4,7 +4,7 @@
 import { Failure } from "./api.js";
 import { say } from "./fields.js";
 import * as library from "./library.js";
-import { address, beginnings, onward } from "./question.js";
+import { address, beginnings, isEmpty, onward } from "./question.js";
 import { Results } from "./results.js";
 import { SearchForm } from "./search-form.js";
 import { Trouble } from "./trouble.js";
@@ -78,7 +78,7 @@ export class SearchCard {
     /** Asks what stands in the form; what was under way is of no interest any more. */
     #search(byHand) {
         const { question } = this.#form;
-        if (question.text.trim() === "") return this.#rest();
+        if (isEmpty(question.text)) return this.#rest();
         // Asked when the wait is over, or the key is there.
         if (this.#trouble.waiting || (this.#locked && !byHand)) return this.#drop();
         this.#locked = false;

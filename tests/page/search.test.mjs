@@ -129,6 +129,10 @@ test("by keyboard alone: to the box, through what is found, into it, and out aga
     await page.keyboard.press("ArrowUp");
     await page.keyboard.press("ArrowUp");
     assert.equal(await focus(page), "search-box");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Escape");
+    assert.equal(await focus(page), "search-box");
+    assert.equal(await page.inputValue("#search-box"), "vumbling");
     await page.keyboard.type("/");
     assert.equal(await page.inputValue("#search-box"), "vumbling/", "in a box it is a letter");
     await page.keyboard.press("Escape");
@@ -157,6 +161,23 @@ test("nothing typed: a hint, whose examples find Evensong's own documentation", 
         assert.ok((await page.textContent(".hit-about")).startsWith("guide · Evensong"), "it is not of the documentation");
         await page.keyboard.press("Escape");
     }
+    the.unblemished(opened);
+});
+
+test("signs alone are nothing to look for, though the server would give everything", async () => {
+    const opened = await the.open(browser);
+    const { page } = opened;
+    await type(page, "heap");
+    await tells(page, /^\d+ found/);
+    await page.fill("#search-box", '"');
+    await shows(page);
+    assert.equal(await page.isVisible("#search-hint"), true);
+    assert.equal(await told(page), "");
+    await page.focus("#search-box");
+    await page.keyboard.type("heap profile");
+    await tells(page, /^\d+ found/);
+    assert.equal(questions(opened).pop(), '"heap profile');
+    assert.ok(!questions(opened).includes('"'));
     the.unblemished(opened);
 });
 
@@ -278,6 +299,19 @@ test("pictures wait until they are near, keep their place, and go where they do 
     the.unblemished(opened, { expected: /status of 404/ });
 });
 
+test("less motion where it is asked for: a picture stands", async () => {
+    const opened = await the.open(browser, { reducedMotion: "reduce" });
+    const { page } = opened;
+    await page.route("**/media/**", (route) => route.fulfill({ contentType: "image/gif", body: GIF }));
+    await page.route(SEARCH, (route) => route.fulfill(answer([hit(1, { media: "/media/a.gif" })])));
+    await type(page, "odd");
+    const picture = page.getByRole("img", { name: "Picture: Fake 1" });
+    await picture.scrollIntoViewIfNeeded();
+    await the.until("it stands", () => picture.evaluate((node) => node.localName === "canvas"));
+    assert.equal(await page.locator("#search-found img").count(), 0);
+    the.unblemished(opened);
+});
+
 for (const [name, context] of [["phone", PHONE], ["desktop", DESKTOP]]) {
     for (const colorScheme of ["light", "dark"]) {
         test(`${name}, ${colorScheme}: it fits, is legible and can be touched`, async () => {
@@ -297,12 +331,20 @@ for (const [name, context] of [["phone", PHONE], ["desktop", DESKTOP]]) {
             assert.ok((await wide()) <= context.viewport.width, `${await wide()} px wide`);
             assert.deepEqual(await page.evaluate(small), [], "smaller than 44 px");
             assert.deepEqual(await page.evaluate(faint), [], "less contrast than AA");
+            await page.route("**/api/search/fake*", (route) => route.fulfill({ json: { title: "Fake", text: the.LONG } }));
+            await page.locator(".hit-read").first().click();
+            await the.until("it is read", async () => (await page.textContent("#state")) === `Reading “${long}”.`);
+            await page.locator("#search").screenshot({ path: new URL(`search-${name}-${colorScheme}-read.png`, SHOTS).pathname });
+            assert.ok((await wide()) <= context.viewport.width, `${await wide()} px wide while it is read`);
+            assert.deepEqual(await page.evaluate(faint), [], "less contrast than AA while it is read");
             await page.unroute(SEARCH);
             await page.route(SEARCH, (route) => route.fulfill(answer([])));
             await page.fill("#search-box", long);
             await page.waitForSelector("#search-none:not([hidden])");
-            assert.ok((await wide()) <= context.viewport.width, `${await wide()} px wide`);
-            assert.deepEqual(await page.evaluate(faint), [], "less contrast than AA");
+            assert.equal(await page.isVisible("#search-reading"), true);
+            assert.ok((await wide()) <= context.viewport.width, `${await wide()} px wide where nothing is found`);
+            assert.deepEqual(await page.evaluate(small), [], "smaller than 44 px where nothing is found");
+            assert.deepEqual(await page.evaluate(faint), [], "less contrast than AA where nothing is found");
             the.unblemished(opened);
         });
     }
