@@ -1,6 +1,7 @@
 //! Who writes the answers. Invariants: an answer is bounded, and so are the question and the history that it is asked
 //! with; it ends with [`Piece::End`] or with an error, and nothing else is an end; whoever drops it ends the work for it.
 
+pub mod found;
 mod history;
 pub mod llm;
 
@@ -11,6 +12,7 @@ use tokio_stream::Stream;
 
 use crate::ledger::Departure;
 use crate::limits::{ANSWER_BYTES, QUESTION_BYTES};
+use crate::search::SearchError;
 use crate::upstream::UpstreamError;
 
 pub use history::{History, Turn};
@@ -94,6 +96,9 @@ pub enum AnswerError {
     /// The answer would not end.
     #[error("{0}: the answer is longer than {ANSWER_BYTES} bytes")]
     TooLong(&'static str),
+    /// Nothing could be looked up.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// Whoever writes the answers failed.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),

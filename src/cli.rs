@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod index;
 mod keys;
 mod log;
 mod say;
@@ -49,6 +50,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match name {
         "check" if sub.get_flag("health") => check::health(&config),
         "check" => check::print(&settings),
+        "index" => block_on(index::run(&config, sub)),
         "ask" => block_on(ask::run(&config, sub)),
         "say" => block_on(say::run(&config, sub)),
         "voices" => block_on(voices::run(&config)),
@@ -81,30 +83,6 @@ fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::R
 
 /// The whole command line.
 pub fn command() -> Command {
-    let say = Command::new("say")
-        .about("Speak a text: to a player, a pipe or a file")
-        .arg(
-            Arg::new("text")
-                .required(true)
-                .value_name("TEXT|-")
-                .help("The text; - reads it from standard input"),
-        )
-        .arg(
-            Arg::new("output")
-                .short('o')
-                .long("output")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Write a .wav or .pcm file; - is standard output"),
-        )
-        .arg(Arg::new("voice").long("voice").help("A voice of `voices list`, as en-gb or de+f2"))
-        .arg(
-            Arg::new("speed")
-                .long("speed")
-                .value_parser(value_parser!(f32))
-                .default_value("1")
-                .help("0.25 to 4"),
-        );
     let voices = Command::new("voices")
         .about("The voices that can speak")
         .subcommand(Command::new("list").about("List them"));
@@ -122,7 +100,15 @@ pub fn command() -> Command {
         .about("A voice and TTS streaming service whose memory stays flat")
         .arg(announce.clone())
         .subcommand(Command::new("serve").about("Serve (the default)").arg(announce))
-        .subcommands([say, ask::command(), voices, keys::command(), check, engine])
+        .subcommands([
+            say::command(),
+            ask::command(),
+            index::command(),
+            voices,
+            keys::command(),
+            check,
+            engine,
+        ])
         .arg(
             Arg::new("config")
                 .long("config")

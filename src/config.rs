@@ -8,6 +8,7 @@ mod answer;
 mod cgroup;
 mod door;
 mod graphql;
+mod indexer;
 mod keys;
 mod memory;
 mod search;
@@ -28,6 +29,8 @@ pub use door::AccessConfig;
 use door::{LimitSettings, TlsSettings};
 pub use graphql::GraphqlConfig;
 use graphql::GraphqlSettings;
+use indexer::IndexerSettings;
+pub use indexer::IndexerSetup;
 pub use keys::{ALIASES, KEYS, Key, Kind};
 pub use memory::MemoryConfig;
 use memory::MemorySettings;
@@ -53,6 +56,8 @@ pub struct Config {
     pub answer: AnswerConfig,
     /// What is searched; none: nothing.
     pub search: Option<SearchConfig>,
+    /// What is indexed; none: nothing.
+    pub indexer: Option<IndexerSetup>,
     /// Whom GraphQL is asked of, if somebody is.
     pub graphql: Option<GraphqlConfig>,
     /// The public listeners.
@@ -151,6 +156,7 @@ pub struct Settings {
     speech: SpeechSettings,
     answer: AnswerSettings,
     search: SearchSettings,
+    indexer: IndexerSettings,
     graphql: GraphqlSettings,
     upstream: UpstreamSettings,
     limits: LimitSettings,
@@ -245,6 +251,9 @@ impl Settings {
             let hint = format!("at least {least}: one stream and a few connections");
             return Err(bad("budget_bytes", self.budget_bytes, hint));
         }
+        let search = self.search.check(&self.upstream)?;
+        let graphql = self.graphql.check(&self.upstream)?;
+        let indexer = self.indexer.check(&self.upstream, graphql.as_ref())?;
         Ok(Config {
             listen,
             admin,
@@ -252,8 +261,10 @@ impl Settings {
             data: search::data(&self.data),
             speech: self.speech.check(&self.upstream)?,
             answer: self.answer.check(&self.upstream)?,
-            search: self.search.check(&self.upstream)?,
-            graphql: self.graphql.check(&self.upstream)?,
+            // What is indexed goes into what is searched.
+            indexer: indexer.filter(|_| search.is_some()),
+            search,
+            graphql,
             door: self.limits.door()?,
             access,
             memory: self.memory.check()?,

@@ -40,6 +40,7 @@ use crate::ledger::{Departure, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::search::Search;
+use crate::search::indexer::Indexer;
 use crate::speech::Speech;
 use crate::upstream::Roll;
 use auth::{Access, Auth, Principal, Scope};
@@ -57,6 +58,8 @@ pub struct Services {
     pub speech: Speech,
     /// What is searched, if something is.
     pub search: Option<Search>,
+    /// What brings records there, if something does.
+    pub indexer: Option<Indexer>,
     /// Whom GraphQL is asked of, if somebody is.
     pub graphql: Option<Forwarding>,
     /// What is asked elsewhere.
@@ -158,6 +161,7 @@ fn public() -> Documented<Services> {
         .get(speech, "/v1/models/{model}", routes!(speech::voices::model))
         .get(searching, "/api/search", routes!(search::find))
         .get(searching, "/api/search/suggest", routes!(search::suggest))
+        .get(searching, "/api/search/indexer", routes!(search::indexer))
         .get(searching, "/api/search/{id}", routes!(search::document))
         .post(admin, "/api/search/documents", routes!(search::documents::bulk))
         .delete(admin, "/api/search/documents/{id}", routes!(search::documents::delete))

@@ -340,11 +340,11 @@ pub const GRAPHQL_FIRST_BYTES: usize = 8 * KIB;
 /// From the request to the last byte of its answer: whoever asked a page for it has gone by then.
 pub const GRAPHQL_TOTAL: Duration = Duration::from_secs(30);
 /// Nesting of whatever may be nested in a query, and the deepest that can be configured for selections: it is
-/// read by functions that call themselves, 200 bytes of stack each.
+/// read by functions that call themselves.
 pub const GRAPHQL_NESTING: usize = 64;
 /// Operations and fragments in one document, and
 pub const GRAPHQL_DEFINITIONS: usize = 256;
-/// places in it where fragments are spread: 32 bytes each while it is looked at.
+/// places in it where fragments are spread: 24 bytes each while it is looked at.
 pub const GRAPHQL_SPREADS: usize = 2048;
 
 // ---- Answers ------------------------------------------------------------------------------------
@@ -415,6 +415,27 @@ pub const PROFILES_KEPT: usize = 16;
 /// Ledger shards: registering on one core must not wait for another.
 pub const LEDGER_SHARDS: usize = 16;
 
+/// Documents that are looked at for an answer,
+pub const FOUND_HITS: usize = 5;
+/// and characters of one that is said: about twenty seconds.
+pub const FOUND_CHARS: usize = 320;
+
+// ---- The indexer --------------------------------------------------------------------------------
+
+/// Between two cycles, where the source has more: long enough to be asked something else.
+pub const INDEXER_PAUSE: Duration = Duration::from_millis(200);
+/// After a failure: so long at first, so long at most; and so often where somebody waits for it.
+pub const INDEXER_RETRY: (Duration, Duration, u32) =
+    (Duration::from_secs(1), Duration::from_secs(60), 5);
+/// What was read waits no longer to be written, however slowly the source gives.
+pub const INDEXER_LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Cursors of a cycle that are remembered, to know when one comes again: 8 bytes each.
+pub const INDEXER_CURSORS: usize = 65_536;
+/// Records that are in no index which are shown.
+pub const INDEXER_REJECTIONS: usize = 16;
+/// Bytes of a query of its settings.
+pub const INDEXER_QUERY_BYTES: usize = 16 * KIB;
+
 // ---- Search -------------------------------------------------------------------------------------
 
 /// Characters of a question: a long sentence, and not a document.
@@ -473,6 +494,8 @@ pub const SEARCH_TURN_WAIT: Duration = Duration::from_millis(500);
 pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
 /// Memory in which the index's writer gathers documents: the least that it takes.
 pub const INDEX_WRITER_BYTES: usize = 15 * MIB;
+/// A segment of so many documents is merged into no larger one: merging takes memory for each of them.
+pub const INDEX_SEGMENT_MOST: usize = 100_000;
 /// The writer is closed, and its memory free, when nobody has written for so long.
 pub const INDEX_WRITER_IDLE: Duration = Duration::from_secs(20);
 /// Blocks of 16 KiB of documents that are kept unpacked, for each segment.

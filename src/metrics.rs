@@ -50,6 +50,9 @@ impl Default for Metrics {
         for held in Left::ALL {
             drop(all.disconnect_to_free.0.get_or_create(&LeftLabel { held: *held }));
         }
+        for outcome in CycleLabel::ALL {
+            drop(all.indexer_cycles.get_or_create(&CycleLabel { outcome }));
+        }
         for (origin, outcome) in DocumentLabel::ALL {
             drop(all.documents.get_or_create(&DocumentLabel { origin, outcome }));
         }
@@ -58,6 +61,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts a cycle of the indexer.
+    pub fn indexer_cycle(&self, outcome: &'static str) {
+        self.indexer_cycles.get_or_create(&CycleLabel { outcome }).inc();
+    }
+
     /// Counts documents of `origin`, as in [`DocumentLabel`].
     pub fn documents(&self, origin: &'static str, done: u64, rejected: u64) {
         for (outcome, count) in [("done", done), ("rejected", rejected)] {
@@ -150,6 +158,12 @@ metrics! {
     worker_crashes: Counter = "evensong" "worker_crashes";
     /// Documents that were put in or taken out, by whom and what came of it.
     documents: Family<DocumentLabel, Counter> = "evensong" "search_documents";
+    /// Cycles of the indexer, by how they ended.
+    indexer_cycles: Family<CycleLabel, Counter> = "evensong" "indexer_cycles";
+    /// When the indexer last had nothing left to bring, in seconds since 1970; 0 where there is none.
+    indexer_caught_up: Gauge<f64, AtomicU64> = "evensong" "indexer_caught_up_timestamp" Seconds;
+    /// From the end of a cycle of the indexer to the next.
+    indexer_interval: Gauge<f64, AtomicU64> = "evensong" "indexer_interval" Seconds;
     /// Requests to upstreams, by what came of them.
     upstream_requests: Family<UpstreamRequestLabel, Counter> = "evensong" "upstream_requests";
     /// Requests to upstreams that were made again.

@@ -9,7 +9,7 @@ pub mod document;
 pub mod elastic;
 pub mod embedded;
 pub mod guide;
-//pub mod indexer;
+pub mod indexer;
 pub mod query;
 pub mod snippet;
 pub mod terms;

@@ -1,7 +1,7 @@
 //! Builds the parts, starts what stands, and runs until told to stop. Invariant: what is started here
 //! is ended here, in the reverse order, each step logged with its duration, and within the deadline.
 
-mod search;
+pub mod search;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::search::Search;
+use crate::search::indexer::Indexer;
 use crate::speech::openai::{self, OpenAi};
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
 use crate::speech::{Engine, Health, Speech, Voicing};
@@ -228,31 +229,14 @@ impl Server {
         let (doors, connections) = (scope("listeners"), scope("connections"));
         let (admin_doors, admin) = (scope("admin listener"), scope("admin connections"));
         let (index, timers) = (scope("index"), scope("timers"));
-        let (search, row) = searching(config, &index, &core).await?;
-        let limits =
-            Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
-        limits.start(&core.ledger);
+        let searching = searching(config, &index, &core).await?;
         let tickets = auth.tickets().clone();
         timers.spawner().every("ticket sweep", limits::TICKET_SWEEP_EVERY, move || {
             tickets.sweep();
             std::future::ready(())
         });
         let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
-        let services = Services {
-            speech: core.speech.clone(),
-            search,
-            graphql: forwarding(config, &core),
-            roll: core.roll.and(row),
-            budget: core.budget.clone(),
-            ledger: core.ledger.clone(),
-            metrics: core.metrics.clone(),
-            auth,
-            limits,
-            readiness: Readiness::default(),
-            watch: Watch::new(config.memory.watch.clone().unwrap_or_default()),
-            heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
-            started: Instant::now(),
-        };
+        let services = services(config, &core, searching, auth, &profiles);
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();
         let mut door = config.door.clone();
@@ -377,16 +361,51 @@ impl Server {
     }
 }
 
-/// What is searched, if something is; and what the operator may ask of whoever searches it.
-async fn searching(
+/// What handlers work with.
+fn services(
     config: &Config,
-    scope: &Scope,
     core: &Core,
-) -> anyhow::Result<(Option<Search>, Option<Box<dyn Rolled>>)> {
-    let Some(settings) = &config.search else { return Ok((None, None)) };
-    let (search, row) = search::start(config, settings, &scope.spawner(), &core.parts).await?;
-    Ok((Some(search), row))
+    (search, indexer, rows): Searching,
+    auth: Auth,
+    profiles: &Profiles,
+) -> Services {
+    let limits = Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
+    limits.start(&core.ledger);
+    Services {
+        speech: core.speech.clone(),
+        search,
+        indexer,
+        graphql: forwarding(config, core),
+        roll: core.roll.and(rows),
+        budget: core.budget.clone(),
+        ledger: core.ledger.clone(),
+        metrics: core.metrics.clone(),
+        auth,
+        limits,
+        readiness: Readiness::default(),
+        watch: Watch::new(config.memory.watch.clone().unwrap_or_default()),
+        heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
+        started: Instant::now(),
+    }
 }
+
+/// What is searched, if something is; what brings it there; and what the operator may ask of their clients.
+async fn searching(config: &Config, scope: &Scope, core: &Core) -> anyhow::Result<Searching> {
+    let Some(settings) = &config.search else { return Ok((None, None, Vec::new())) };
+    let (search, row) = search::start(config, settings, &scope.spawner(), &core.parts).await?;
+    let mut rows: Vec<_> = row.into_iter().collect();
+    let mut indexer = None;
+    if let Some(setup) = &config.indexer {
+        let graphql = core.graphql.as_ref();
+        let (made, more) = search::indexer(config, setup, &search, graphql, &core.parts).await?;
+        made.start(&scope.spawner());
+        rows.extend(more);
+        indexer = Some(made);
+    }
+    Ok((Some(search), indexer, rows))
+}
+
+type Searching = (Option<Search>, Option<Indexer>, Vec<Box<dyn Rolled>>);
 
 fn admin_router(
     config: &Config,

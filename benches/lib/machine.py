@@ -124,9 +124,10 @@ def connections(port: int) -> int:
     return len(_sockets("state", "established", f"sport = :{port}").splitlines())
 
 
-def connections_towards(port: int) -> int:
-    """Established connections whose other side is at `port`."""
-    return len(_sockets("state", "established", f"dport = :{port}").splitlines())
+def connections_towards(port: int) -> set[str]:
+    """Our ends of established connections whose other side is at `port`."""
+    # With a state given, ss leaves its column out: two queues, then our end.
+    return {line.split()[2] for line in _sockets("state", "established", f"dport = :{port}").splitlines()}
 
 
 def _memory_of_sockets(which: str) -> int:

@@ -1,30 +1,35 @@
-//! `evensong ask`: a question to whoever writes the answers, who is asked as a dialogue would ask. The answer goes to
+//! `evensong ask`: a question to whoever writes the answers (a language model, or what was found in the index), who is asked as a dialogue would ask. The answer goes to
 //! standard output as it comes; on a terminal, without the characters that would command it.
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::{Arg, ArgMatches, Command};
 use tokio_stream::StreamExt;
 
-use crate::answer::{AnswerError, Finish, History, Piece, Pieces, Question};
+use crate::answer::found::Found;
+use crate::answer::{AnswerError, Finish, History, Piece, Pieces, Question, Responder};
 use crate::config::Config;
 use crate::ledger::{Departure, Ledger};
 use crate::limits::QUESTION_BYTES;
 use crate::metrics::Metrics;
+use crate::search::Health;
 use crate::server;
 use crate::tasks::Scope;
 use crate::upstream::{Fault, Parts};
 
 /// The command line.
 pub fn command() -> Command {
-    Command::new("ask").about("Ask the language model a question, and print its answer").arg(
-        Arg::new("question")
-            .required(true)
-            .value_name("QUESTION|-")
-            .help("The question; - reads it from standard input"),
-    )
+    Command::new("ask")
+        .about("Ask a question of the language model, or of the index where there is none")
+        .arg(
+            Arg::new("question")
+                .required(true)
+                .value_name("QUESTION|-")
+                .help("The question; - reads it from standard input"),
+        )
 }
 
 /// Asks. Ctrl-C ends it as it ends any program: the connection is closed, and the model stops.
@@ -34,15 +39,32 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> anyhow::Result<ExitCo
     let ledger = Ledger::new();
     let scope = Scope::new("upstreams", ledger);
     let (spawner, metrics, tls) = (scope.spawner(), Metrics::default(), Default::default());
-    let responder = server::responder(config, &Parts { spawner, metrics, tls }).await?;
-    let (responder, _) = responder.context(
-        "no language model is configured: say where one is with answer.llm.base_url and which it is with \
-         answer.llm.model (--answer-llm-base-url http://localhost:11434/v1 --answer-llm-model NAME)",
-    )?;
+    let parts = Parts { spawner, metrics, tls };
+    let responder = match server::responder(config, &parts).await? {
+        Some((responder, _)) => responder,
+        None => found(config, &parts).await?,
+    };
     let question = Question::new(question, History::default(), "ask", Departure::default())?;
     let code = print(responder.answer(question), config).await;
     scope.stop(std::time::Duration::ZERO).await;
     code
+}
+
+/// Who answers where no language model does: whatever stands in the index.
+async fn found(config: &Config, parts: &Parts) -> anyhow::Result<Arc<dyn Responder>> {
+    let settings = config.search.as_ref().context(
+        "nobody answers here: say where a language model is with answer.llm.base_url and which it is with \
+         answer.llm.model (--answer-llm-base-url http://localhost:11434/v1 --answer-llm-model NAME), or let the \
+         index answer (--search-enabled)",
+    )?;
+    let (search, _) = server::search::start(config, settings, &parts.spawner, parts).await?;
+    if let Health::Unavailable(why) = search.index().health() {
+        bail!(
+            "nobody answers here: {why}; or say where a language model is (--answer-llm-base-url \
+             http://localhost:11434/v1 --answer-llm-model NAME)"
+        );
+    }
+    Ok(Arc::new(Found::new(search)))
 }
 
 async fn print(mut answer: Pieces, config: &Config) -> anyhow::Result<ExitCode> {

@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncWriteExt;
 use tokio_stream::StreamExt;
@@ -36,6 +36,34 @@ enum Sink {
     Stdout,
     File(File, Format),
     Player(Box<Child>),
+}
+
+/// The command line.
+pub fn command() -> Command {
+    Command::new("say")
+        .about("Speak a text: to a player, a pipe or a file")
+        .arg(
+            Arg::new("text")
+                .required(true)
+                .value_name("TEXT|-")
+                .help("The text; - reads it from standard input"),
+        )
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write a .wav or .pcm file; - is standard output"),
+        )
+        .arg(Arg::new("voice").long("voice").help("A voice of `voices list`, as en-gb or de+f2"))
+        .arg(
+            Arg::new("speed")
+                .long("speed")
+                .value_parser(value_parser!(f32))
+                .default_value("1")
+                .help("0.25 to 4"),
+        )
 }
 
 /// Speaks.

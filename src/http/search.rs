@@ -23,6 +23,7 @@ use crate::bounds::Stake;
 use crate::ledger::Kind;
 use crate::limits::{HITS, HITS_MOST, SEARCH_COPIES, SUGGESTIONS, found_bytes};
 use crate::search::document::{Document, check_id};
+use crate::search::indexer::IndexerState;
 use crate::search::query::BadQuestion;
 use crate::search::{Asker, Filters, Question, Search, Sort, Words};
 use told::{Page, Shown, Suggested, Suggestion, Total};
@@ -108,6 +109,27 @@ pub async fn suggest(
         }
     }
     Ok(asking.answer(&Suggested { suggestions }))
+}
+
+/// How the indexer stands, which brings records of a GraphQL source.
+#[utoipa::path(
+    get,
+    path = "/api/search/indexer",
+    tag = "Search",
+    operation_id = "get_indexer",
+    responses(
+        (status = 200, description = "How it stands.", body = IndexerState),
+        (status = 404, description = "Nothing is indexed here."),
+    ),
+)]
+pub async fn indexer(State(services): State<Services>) -> Result<Response, Problem> {
+    let missing = || {
+        Problem::not_configured(
+            "nothing is indexed here: graphql.url or indexer.endpoints would be the source",
+        )
+    };
+    let indexer = services.indexer.as_ref().ok_or_else(missing)?;
+    Ok(no_store(axum::Json(indexer.state())))
 }
 
 /// A document.

@@ -173,6 +173,11 @@ labels! {
         /// `answered`, or what went wrong.
         outcome: &'static str,
     }
+    /// The label of `All::indexer_cycles`.
+    CycleLabel {
+        /// `caught_up`, `more` where the source has some left, `failed`, `paused` or `elsewhere`.
+        outcome: &'static str,
+    }
     /// The labels of `All::documents`.
     DocumentLabel {
         /// `put`, `deleted` or `source`: by clients, or by the indexer.
@@ -196,6 +201,11 @@ labels! {
         /// `debug` or `release`.
         profile: &'static str,
     }
+}
+
+impl CycleLabel {
+    /// All that there can be.
+    pub const ALL: [&str; 5] = ["caught_up", "more", "failed", "paused", "elsewhere"];
 }
 
 impl DocumentLabel {

@@ -2,10 +2,11 @@
 //! taken was signed here, for the same question; one of a snapshot is good for as long as the snapshot is kept.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Position, Question};
@@ -127,8 +128,7 @@ fn digest(question: &Question) -> [u8; 8] {
 }
 
 fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 #[cfg(test)]

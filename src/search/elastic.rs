@@ -13,6 +13,7 @@ mod snapshots;
 mod write;
 
 use std::borrow::Cow;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -48,6 +49,10 @@ struct Inner {
     /// The index for what is not a document.
     state: String,
     snapshots: Snapshots,
+    /// Whether there is an index to write to.
+    is_prepared: AtomicBool,
+    /// Whether it was said that words are found as they are spelt.
+    lacks_analyzers: AtomicBool,
     health: Mutex<Health>,
 }
 
@@ -83,6 +88,8 @@ impl Elastic {
             alias: name.to_string(),
             state: format!("{name}-state"),
             snapshots: Snapshots::default(),
+            is_prepared: AtomicBool::new(false),
+            lacks_analyzers: AtomicBool::new(false),
             health: Mutex::new(Health::Starting),
         }));
         let looking = this.clone();
@@ -144,6 +151,9 @@ impl Elastic {
             return Err(SearchError::Expired);
         }
         let said: answer::Searched = self.parse(&self.good(said)?)?;
+        if said._shards.total == 0 && snapshot.is_some() {
+            return Err(SearchError::Expired);
+        }
         if said.timed_out {
             return Err(SearchError::Slow(SEARCH_WITHIN));
         }

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::config::{Config, SearchConfig};
+use anyhow::Context;
+
+use crate::config::{Config, IndexerSetup, SearchConfig};
 use crate::search::elastic::Elastic;
 use crate::search::embedded::{self, Embedded};
+use crate::search::indexer::{Indexer, Source};
 use crate::search::{
     Asker, Batch, Document, Found, Health, Index, Outcome, Search, SearchError, Signer, Wish, guide,
 };
 use crate::tasks::Spawner;
+use crate::upstream::graphql::Graphql;
 use crate::upstream::{Parts, Rolled, Upstream};
 
 /// The index as configured, and what the operator may ask of its clients.
@@ -47,6 +51,35 @@ pub async fn start(
         }
     };
     Ok((Search::new(index, signer), None))
+}
+
+/// The indexer as configured, which does nothing yet; and what the operator may ask of the clients of its sources.
+pub async fn indexer(
+    config: &Config,
+    setup: &IndexerSetup,
+    search: &Search,
+    graphql: Option<&Graphql>,
+    parts: &Parts,
+) -> anyhow::Result<(Indexer, Vec<Box<dyn Rolled>>)> {
+    let (mut sources, mut rows) = (Vec::new(), Vec::new());
+    for (url, own) in &setup.sources {
+        let server = match (own, graphql) {
+            (None, Some(graphql)) => graphql.clone(),
+            (own, _) => {
+                let of_clients = || config.graphql.as_ref().map(|graphql| &graphql.upstream);
+                let upstream = own.as_ref().or_else(of_clients).context("graphql.url")?;
+                let started = Graphql::start(upstream.clone(), parts).await;
+                let server = started.map_err(|why| anyhow::anyhow!("indexer.endpoints: {why}"))?;
+                rows.push(server.rolled());
+                server
+            }
+        };
+        sources.push(Source { url: url.clone(), server });
+    }
+    // Where nothing is kept on this machine, several may index at once: a record is put there twice, and is there once.
+    let lock = config.data.as_ref().map(|folder| folder.join("indexer.lock"));
+    let (index, metrics) = (search.shared_index(), parts.metrics.clone());
+    Ok((Indexer::new(setup.config.clone(), index, sources, lock, metrics), rows))
 }
 
 async fn on_disk(

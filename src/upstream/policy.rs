@@ -119,10 +119,7 @@ impl Policy {
         if retry > RETRIES_MOST || !may {
             return None;
         }
-        let mut chance = [0; 2];
-        // Without randomness all wait as long: a nuisance, not a danger.
-        let _ = getrandom::fill(&mut chance);
-        let chance = f64::from(u16::from_le_bytes(chance)) / f64::from(u16::MAX);
+        let chance = retry::chance();
         let pause = match fault {
             Fault::Busy { retry_after: Some(wished), .. } => {
                 retry::pause(retry, chance).max(*wished)

@@ -39,6 +39,14 @@ impl Retries {
     }
 }
 
+/// A number from 0 to 1.
+pub fn chance() -> f64 {
+    let mut chance = [0; 2];
+    // Without randomness all wait as long: a nuisance, not a danger.
+    let _ = getrandom::fill(&mut chance);
+    f64::from(u16::from_le_bytes(chance)) / f64::from(u16::MAX)
+}
+
 /// How long to wait before the `retry`-th time (from 1): twice as long each time, and any part of that, as
 /// `chance` (0 to 1) has it, so that those who failed together do not come again together.
 pub fn pause(retry: u32, chance: f64) -> Duration {

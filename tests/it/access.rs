@@ -70,7 +70,10 @@ fn bearer(key: &str) -> String {
 
 /// A path that the route matches.
 fn example(path: &str) -> String {
-    path.replace("{*path}", "style.css").replace("{voice}", "tone").replace("{model}", "tone")
+    path.replace("{*path}", "style.css")
+        .replace("{voice}", "tone")
+        .replace("{model}", "tone")
+        .replace("{id}", "a")
 }
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"];
@@ -80,6 +83,7 @@ async fn every_route_wants_a_key_of_its_scope_whatever_the_method() {
     let keyed = Keyed::with(&[], |config| config.access.limits.wrong_keys = 0).await;
     let speaker = keyed.add("speaker", &[Scope::Speech], Rates::default());
     let searcher = keyed.add("searcher", &[Scope::Search], Rates::default());
+    let admin = keyed.add("admin", &[Scope::Admin], Rates::default());
     let gone = keyed.add("gone", &[Scope::Speech], Rates::default());
     keyed.revoke("gone");
     let rules = evensong::http::rules();
@@ -94,6 +98,7 @@ async fn every_route_wants_a_key_of_its_scope_whatever_the_method() {
             let access = rule.map(|rule| rule.access);
             let (right, other) = match access {
                 Some(Access::Scope(Scope::Search)) => (&searcher, &speaker),
+                Some(Access::Scope(Scope::Admin)) => (&admin, &searcher),
                 _ => (&speaker, &searcher),
             };
             let all_public = own.iter().all(|rule| rule.access == Access::Public);

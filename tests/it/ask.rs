@@ -131,7 +131,7 @@ async fn what_went_wrong_is_said_with_what_would_do() {
         Command::new(env!("CARGO_BIN_EXE_evensong")).args(["ask", "Why?"]).env_clear().output();
     let error = String::from_utf8(unset.await.expect("it runs").stderr).expect("text");
     assert!(
-        error.contains("answer.llm.base_url") && error.contains("--answer-llm-model"),
+        error.contains("by the setting data") && error.contains("--answer-llm-model"),
         "{error}"
     );
 }
@@ -147,4 +147,21 @@ async fn an_interrupt_ends_it_and_the_model_sees_that() {
     let seen = timeout(PATIENCE, peer.read(&mut [0; 8])).await.expect("it is seen");
     assert!(matches!(seen, Ok(0) | Err(_)), "{seen:?}");
     assert_eq!(end_of(child).await.0, None, "by the signal");
+}
+
+#[tokio::test]
+async fn where_there_is_no_model_the_index_answers_and_names_its_source() {
+    let data = tempfile::tempdir().expect("a folder");
+    let ask = |question: &'static str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evensong"));
+        command.args(["ask", question]).env_clear().env("EVENSONG_DATA", data.path());
+        command
+    };
+    let told =
+        ask("How does a page of the ring return to the budget?").output().await.expect("it runs");
+    let said = String::from_utf8(told.stdout).expect("text");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert!(said.contains("budget") && said.contains("That is from "), "{said}");
+    let told = ask("Zyzzyva quokka?").output().await.expect("it runs");
+    assert_eq!(String::from_utf8(told.stdout).expect("text"), "I found nothing about that.\n");
 }

@@ -52,10 +52,16 @@ pub fn fine(body: &[u8]) -> Fault {
     canned("200 OK\r\ncontent-type: application/json", body)
 }
 
+/// The beginning of what was said: some of it is a mebibyte.
+pub fn brief(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned()
+}
+
 /// Status and kind of a problem.
 pub fn problem(answer: &Answer) -> (u16, String) {
     let kind = answer.header("content-type");
-    assert_eq!(kind, "application/problem+json", "{answer:?}");
+    let said = (answer.status, brief(&answer.body));
+    assert_eq!(kind, "application/problem+json", "{said:?}");
     assert_eq!(answer.json()["status"], answer.status);
     (answer.status, answer.json()["type"].as_str().unwrap_or_default().to_string())
 }

@@ -7,12 +7,20 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::fault_proxy::{Fault, FaultProxy, Seen};
-use crate::graphql::{House, fine, problem};
+use crate::graphql::{House, brief, fine, problem};
 use crate::http::{Client, post};
 use crate::server::live;
 use crate::upstream::canned;
 
 const MIB: usize = 1024 * 1024;
+
+/// How a fault begins.
+fn named(fault: &Fault) -> String {
+    match fault {
+        Fault::Canned(bytes) | Fault::Endless(bytes, _) => brief(bytes),
+        other => format!("{other:?}"),
+    }
+}
 
 #[tokio::test]
 async fn what_went_well_and_is_no_object_of_json_is_502() {
@@ -55,10 +63,11 @@ async fn what_went_well_and_is_no_object_of_json_is_502() {
     ] {
         // Each with a breaker of its own.
         let house = House::start(&[("graphql.api_key", "sk-canary")]).await;
-        let answer = house.with(fault.clone()).await;
-        assert_eq!(problem(&answer), (502, "upstream_failed".into()), "{fault:.80?}");
+        let name = named(&fault);
+        let answer = house.with(fault).await;
+        assert_eq!(problem(&answer), (502, "upstream_failed".into()), "{name:?}");
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        assert!(text.contains(said) && !text.contains("canary"), "{fault:.80?}: {text}");
+        assert!(text.contains(said) && !text.contains("canary"), "{name:?}: {text}");
         house.proxy.wait_for_any("over", |seen| seen.len() == 1).await;
         house.near.idle().await;
     }
@@ -172,13 +181,14 @@ async fn no_byte_is_read_that_was_not_reserved() {
         house.near.idle().await;
         let before = house.proxy.seen().len();
         let taken = leave(left);
-        let answer = house.with(fault.clone()).await;
-        assert_eq!(answer.status, status, "{left} {fault:.60?}: {answer:.200?}");
+        let name = named(&fault);
+        let answer = house.with(fault).await;
+        assert_eq!(answer.status, status, "{left} {name:?}");
         if status == 503 {
             assert_eq!(problem(&answer), (503, "over_budget".into()));
             assert_eq!(answer.header("retry-after"), "1");
         }
-        assert_eq!(house.proxy.seen().len() - before, asked, "{left} {fault:.60?}");
+        assert_eq!(house.proxy.seen().len() - before, asked, "{left} {name:?}");
         drop(taken);
     }
     house.near.idle().await;
@@ -246,8 +256,9 @@ async fn the_server_itself_is_told_data_and_whether_they_are_all() {
             "recursion",
         ),
     ] {
-        let error = ask(fault.clone()).await.expect_err("no data").to_string();
-        assert!(error.starts_with("GraphQL: ") && error.contains(said), "{fault:.60?}: {error}");
+        let name = named(&fault);
+        let error = ask(fault).await.expect_err("no data").to_string();
+        assert!(error.starts_with("GraphQL: ") && error.contains(said), "{name:?}: {error}");
     }
     let before = house.proxy.seen().len();
     assert!(ask(Fault::Canned(Vec::new())).await.is_err());

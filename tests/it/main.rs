@@ -14,6 +14,7 @@ mod formats;
 mod graphql;
 mod graphql_faults;
 mod http;
+mod indexer;
 mod leaks;
 #[cfg(all(feature = "leak-guards", feature = "leak-map"))]
 mod leaks_on_purpose;
@@ -21,6 +22,7 @@ mod leaving;
 mod openapi;
 mod search;
 mod search_cases;
+mod search_faults;
 mod seed_logs;
 mod server;
 mod smuggling;

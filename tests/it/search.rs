@@ -161,3 +161,37 @@ async fn real_engines_conform() {
         }
     }
 }
+
+/// A new version of the mapping is a new index, filled from the old one, under the same name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_index_is_brought_over_by_one_switch() {
+    for (name, address) in engines("an older index on a real engine") {
+        let index = format!("old-{}", std::process::id());
+        let aliases = json!({ "aliases": { index.clone(): {} } });
+        let made = ask_engine(address, "PUT", &format!("/{index}-v0"), Some(&aliases)).await;
+        assert_eq!(made.status, 200, "{}", made.json());
+        for number in 0..120 {
+            let document = json!({
+                "id": format!("{number}"), "title": "Heirloom", "text": "handed down", "tie": number, "created_ms": 5,
+                "created_at": "2026-01-01T00:00:00Z", "origin": "put", "pass": 0,
+            });
+            let path = format!("/{index}-v0/_doc/{number}?refresh={}", number == 119);
+            assert_eq!(ask_engine(address, "PUT", &path, Some(&document)).await.status, 201);
+        }
+        let url = format!("http://{address}");
+        let pairs = [("search.elasticsearch_url", &*url), ("search.index", &*index)];
+        let searching = Searching::start(name, false, &pairs).await;
+        let began = Instant::now();
+        while searching.get("/api/search?q=heirloom").await.json()["total"]["value"] != 120 {
+            assert!(began.elapsed() < Duration::from_secs(10), "the documents are not all there");
+            tokio::task::yield_now().await;
+        }
+        let alias = ask_engine(address, "GET", &format!("/_alias/{index}"), None).await.json();
+        let under: Vec<_> = alias.as_object().expect("indices").keys().cloned().collect();
+        assert_eq!(under, [format!("{index}-v1")]);
+        drop(searching);
+        for index in [format!("/{index}-v0"), format!("/{index}-v1"), format!("/{index}-state")] {
+            assert_eq!(ask_engine(address, "DELETE", &index, None).await.status, 200);
+        }
+    }
+}

@@ -452,7 +452,7 @@ async fn what_cannot_be_asked_is_said_by_its_name(searching: &Searching, _: &str
         ("to", "from=2026-02-01&to=2026-01-01".into()),
         ("has_audio", "has_audio=maybe".into()),
         ("type", "type=".into()),
-        ("tag", "tag=a".repeat(1) + &"&tag=a".repeat(16)),
+        ("tag", "tag=a".to_string() + &"&tag=a".repeat(16)),
         ("cursor", "cursor=forged".into()),
         ("cursor", "cursor=".into()),
     ] {

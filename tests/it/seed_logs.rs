@@ -47,3 +47,22 @@ async fn the_tracker_is_turned_off_by_its_old_name() {
     let items = ledger["items"].as_array().expect("items");
     assert!(!items.iter().any(|item| item["owner"] == "memory watch"), "no timer, either");
 }
+
+#[tokio::test]
+async fn each_client_of_a_search_engine_says_so() {
+    // Whether anybody listens there or not: clients are made anew all the same.
+    let flags = [
+        "--search-elasticsearch-url",
+        "http://127.0.0.1:9",
+        "--search-max-client-age-seconds",
+        "1",
+    ];
+    let mut server = ChildServer::start(&flags, &[]).await;
+    let began = std::time::Instant::now();
+    while server.said("ES Client created") < 3 {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not grow old");
+        assert_eq!(server.admin("/readyz").await.status, 200);
+    }
+    assert!(began.elapsed() > Duration::from_millis(1500), "{:?}", began.elapsed());
+    server.stop().await;
+}

@@ -59,6 +59,8 @@ class Evensong(Server):
 
     def load(self, count: int) -> float:
         """All documents by the bulk route, until the last is found; the seconds it took."""
+        while not ask(self.address, "GET", "/readyz")["search"]["ready"]:
+            time.sleep(0.05)
         began = time.monotonic()
         for batch in corpus.batches(count):
             body = corpus.ndjson(batch)

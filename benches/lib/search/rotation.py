@@ -91,10 +91,11 @@ def run(report: Report, given: Namespace) -> None:
 
 
 def _under_load(server: peers.Evensong, port: int, given: Namespace) -> list[Figure]:
-    sockets, rotations = [], 0
+    sockets, rotations, seen = [], 0, set()
     with Load(server.address, given.seed) as load:
         load.over.wait(WARM_UP_SECONDS)
-        before = machine.connections_towards(port)
+        first = machine.connections_towards(port)
+        before = len(first)
         with Watch(server.pid, given.duration / SAMPLES) as watch:
             began = time.monotonic()
             until = began + given.duration
@@ -102,16 +103,14 @@ def _under_load(server: peers.Evensong, port: int, given: Namespace) -> list[Fig
                 if now - began >= (rotations + 1) * ROTATE_SECONDS:
                     server.post(ROTATE)
                     rotations += 1
-                    print(
-                        f"  rotation {rotations}: {machine.connections_towards(port)} sockets",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                sockets.append(machine.connections_towards(port))
+                    print(f"  rotation {rotations}: {sockets[-1]} sockets before it", file=sys.stderr, flush=True)
+                open_now = machine.connections_towards(port)
+                sockets.append(len(open_now))
+                seen |= open_now
                 load.over.wait(min(1.0, max(0.0, until - time.monotonic())))
         # Sockets of old generations are gone while searches go on.
         rotated = time.monotonic()
-        while (after := machine.connections_towards(port)) > before and time.monotonic() < rotated + DRAIN_SECONDS:
+        while (after := len(machine.connections_towards(port))) > before and time.monotonic() < rotated + DRAIN_SECONDS:
             load.over.wait(0.05)
     third = max(1, len(sockets) // 3)
     early, most = max(sockets[:third]), max(sockets[-third:])
@@ -121,6 +120,8 @@ def _under_load(server: peers.Evensong, port: int, given: Namespace) -> list[Fig
     flat = f"{before} before, at most {max(sockets)} during, {after} after; at most {early} in the first third"
     return [
         Figure("rotation: times", rotations, least=int(given.duration / ROTATE_SECONDS) - 1),
+        # That they were rotations at all: each client opens its own.
+        Figure("rotation: new sockets to the engine", len(seen - first), least=rotations),
         Figure("rotation: searches", len(load.latencies), least=A_SECOND * given.duration * 0.95, detail=p99),
         Figure("rotation: errors", load.errors.total(), most=0, detail=wrong),
         Figure("rotation: sockets to the engine in the last third", most, most=early + 1, detail=flat),

@@ -3,7 +3,7 @@
 //! by functions that call themselves; definitions and spreads are counted.
 //!
 //! It reads what clients send (*GraphQL*, September 2025, 2), not what servers say of themselves. A parser crate was
-//! weighed: the one that is kept up makes a tree of the whole text, at some hundred bytes a token.
+//! weighed: the one that is kept up makes a tree of the whole text, forty times as large as that while it does.
 
 use super::tokens::{Token, Tokens, Wrong};
 use crate::limits::{GRAPHQL_DEFINITIONS, GRAPHQL_NESTING, GRAPHQL_SPREADS};

@@ -11,8 +11,18 @@ pub struct Searched {
     /// Whether it gave up before the end.
     #[serde(default)]
     pub timed_out: bool,
+    /// A snapshot of which the engine knows nothing is searched in none.
+    #[serde(default)]
+    pub _shards: Shards,
     pit_id: Option<String>,
     hits: Hits,
+}
+
+/// In how many parts of the index was searched.
+#[derive(Default, Deserialize)]
+pub struct Shards {
+    /// So many.
+    pub total: u64,
 }
 
 #[derive(Deserialize)]

@@ -10,7 +10,7 @@ use crate::search::{Position, Sort, Wish, Within, terms};
 
 /// What of an answer is wanted.
 pub const ANSWERED_WITH: &str = "allow_partial_search_results=false&filter_path=\
-    timed_out,pit_id,hits.total,hits.hits._score,hits.hits._source,hits.hits.highlight,hits.hits.sort";
+    timed_out,pit_id,_shards.total,hits.total,hits.hits._score,hits.hits._source,hits.hits.highlight,hits.hits.sort";
 /// Of a document, what is shown of it.
 const SHOWN: [&str; 9] =
     ["id", "type", "title", "url", "media", "created_at", "tags", "creator", "has_audio"];

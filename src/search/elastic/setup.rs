@@ -7,7 +7,9 @@ use elasticsearch::indices::{
     IndicesCreateParts, IndicesGetAliasParts, IndicesPutIndexTemplateParts,
     IndicesUpdateAliasesParts,
 };
-use elasticsearch::{BulkOperation, BulkOperations, SearchParts};
+use elasticsearch::{BulkOperation, BulkOperations, BulkParts, SearchParts};
+use std::sync::atomic::Ordering::Relaxed;
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -46,7 +48,9 @@ impl Elastic {
             },
         }
         let state = json!({ "mappings": { "dynamic": false } });
-        self.made(&self.0.state, &state, asker).await
+        self.made(&self.0.state, &state, asker).await?;
+        self.0.is_prepared.store(true, Relaxed);
+        Ok(())
     }
 
     fn index_of_prefix(&self) -> String {
@@ -68,6 +72,11 @@ impl Elastic {
             let is_last = analysis == least_analysis();
             if said.status == StatusCode::BAD_REQUEST && !is_last {
                 let why = self.0.upstream.words(&said.body);
+                // Once: it is tried as long as something else is in the way.
+                let was_said = self.0.lacks_analyzers.swap(true, Relaxed);
+                if was_said {
+                    continue;
+                }
                 tracing::warn!(
                     why,
                     "the search engine has no stemming and no folding of accents: words are found as they are spelt"
@@ -123,6 +132,7 @@ impl Elastic {
         let indices = [from];
         let path = SearchParts::Index(&indices).url();
         let path = format!("{path}?filter_path=hits.hits._id,hits.hits._source,hits.hits.sort");
+        let into = BulkParts::Index(to).url();
         let mut after = None;
         loop {
             let mut search = json!({
@@ -140,7 +150,7 @@ impl Elastic {
             let mut operations = BulkOperations::new();
             for hit in &hits {
                 let id = hit["_id"].as_str().unwrap_or_default();
-                let operation = BulkOperation::index(&hit["_source"]).id(id).index(to);
+                let operation = BulkOperation::index(&hit["_source"]).id(id);
                 operations
                     .push(operation)
                     .map_err(|error| SearchError::Broken(error.to_string()))?;
@@ -148,7 +158,7 @@ impl Elastic {
             let body = operations.bytes().unwrap_or_default();
             let mut tries = 0..ENGINE_WRITE_TRIES;
             loop {
-                let said = self.send(body.clone(), false, asker).await?;
+                let said = self.send(body.clone(), &into, "", asker).await?;
                 if said.iter().all(|outcome| *outcome == Some(Outcome::Indexed)) {
                     break;
                 }

@@ -2,11 +2,11 @@
 //! sent again, later and later, and only what it refuses is given up, with its reason; the checkpoint is kept when
 //! all that came before it is.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use elasticsearch::http::request::Body as _;
 use elasticsearch::{BulkOperation, BulkOperations, BulkParts, IndexParts, SearchParts};
+use std::sync::atomic::Ordering::Relaxed;
+
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,6 +20,9 @@ use crate::upstream::retry;
 const NDJSON: &str = "application/x-ndjson";
 /// What of its answer is wanted.
 const ANSWERED_WITH: &str = "filter_path=items.*.status,items.*.error.type,items.*.error.reason";
+/// What is written goes where the alias leads. Without one the engine would make an index of its name, with a mapping of its
+/// own devising, and the alias could never be made.
+const ONLY_BY_ALIAS: &str = "&require_alias=true";
 /// Documents that are looked for at once to be forgotten.
 const FORGOTTEN_AT_ONCE: usize = 1000;
 
@@ -72,6 +75,9 @@ impl Elastic {
         batch: Batch,
         asker: &Asker,
     ) -> Result<Vec<Outcome>, SearchError> {
+        if !self.0.is_prepared.load(Relaxed) {
+            return Err(SearchError::Unavailable("its index is not ready yet".into()));
+        }
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.changes.len()];
         for try_number in 1.. {
             let left: Vec<usize> =
@@ -85,7 +91,7 @@ impl Elastic {
             }
             if try_number > 1 {
                 tracing::info!(documents = left.len(), try_number, "the search engine is busy");
-                tokio::time::sleep(pause(try_number)).await;
+                tokio::time::sleep(retry::pause(try_number, retry::chance())).await;
             }
             let changes = left.iter().map(|at| &batch.changes[*at]);
             let said = self.bulk(changes, batch.is_visible, asker).await?;
@@ -127,18 +133,21 @@ impl Elastic {
             };
             pushed.map_err(|error| SearchError::Broken(error.to_string()))?;
         }
-        self.send(operations.bytes().unwrap_or_default(), is_visible, asker).await
+        let path = BulkParts::Index(&self.0.alias).url();
+        let refresh = if is_visible { "&refresh=wait_for" } else { "" };
+        let how = format!("{ONLY_BY_ALIAS}{refresh}");
+        self.send(operations.bytes().unwrap_or_default(), &path, &how, asker).await
     }
 
+    /// Sends operations by `path`, and `how` behind it in its query.
     pub(super) async fn send(
         &self,
         body: Bytes,
-        is_visible: bool,
+        path: &str,
+        how: &str,
         asker: &Asker,
     ) -> Result<Vec<Option<Outcome>>, SearchError> {
-        let refresh = if is_visible { "&refresh=wait_for" } else { "" };
-        let path = BulkParts::Index(&self.0.alias).url();
-        let mut call = Call::new(Method::POST, format!("{path}?{ANSWERED_WITH}{refresh}"), None);
+        let mut call = Call::new(Method::POST, format!("{path}?{ANSWERED_WITH}{how}"), None);
         call.body = Some((body, NDJSON));
         call.within = ENGINE_WRITE_WITHIN;
         let said: Bulked = self.read(call, asker).await?;
@@ -187,6 +196,8 @@ impl Item {
     /// None where it is to be sent again.
     fn outcome(self) -> Option<Outcome> {
         let (did, done) = match self {
+            // There is no index, or no longer.
+            Item::Index(Did { status: 404, .. }) => return None,
             Item::Index(did) => (did, Outcome::Indexed),
             Item::Delete(did) => (did, Outcome::Deleted),
         };
@@ -201,11 +212,4 @@ impl Item {
             }),
         }
     }
-}
-
-fn pause(try_number: u32) -> Duration {
-    let mut chance = [0; 1];
-    // Without randomness all wait as long.
-    let _ = getrandom::fill(&mut chance);
-    retry::pause(try_number, f64::from(chance[0]) / 255.0)
 }

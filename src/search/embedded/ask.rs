@@ -43,7 +43,7 @@ pub fn query(fields: &Fields, wish: &Wish) -> BooleanQuery {
     if !some.is_empty() {
         let mut some = BooleanQuery::new(some);
         some.set_minimum_number_should_match(words.least().max(1));
-        parts.push((Occur::Must, Steady::new(some)));
+        parts.push((Occur::Must, Steady::boxed(some)));
     }
     if words.is_empty() {
         parts.push((Occur::Must, Box::new(AllQuery)));
@@ -84,7 +84,7 @@ impl Asking<'_> {
         let in_title = Box::new(BoostQuery::new(query(title), TITLE_BOOST));
         match self.within {
             Within::Titles => in_title,
-            Within::All => Steady::new(DisjunctionMaxQuery::with_tie_breaker(
+            Within::All => Steady::boxed(DisjunctionMaxQuery::with_tie_breaker(
                 vec![in_title, query(text)],
                 TIE_BREAKER,
             )),
@@ -97,7 +97,7 @@ fn in_order(field: Field, terms: &[String]) -> Box<dyn Query> {
     match terms {
         [] => Box::new(EmptyQuery),
         [one] => Box::new(TermQuery::new(term(one), IndexRecordOption::WithFreqs)),
-        more => Steady::new(PhraseQuery::new(more.iter().map(term).collect())),
+        more => Steady::boxed(PhraseQuery::new(more.iter().map(term).collect())),
     }
 }
 
@@ -113,7 +113,7 @@ fn beginning(field: Field, spelt: &[String]) -> Box<dyn Query> {
         let there: Box<dyn Query> = Box::new(ConstScoreQuery::new(there, 0.0));
         parts.push((Occur::Must, there));
     }
-    Steady::new(BooleanQuery::new(parts))
+    Steady::boxed(BooleanQuery::new(parts))
 }
 
 /// None of them counts for relevance.

@@ -15,7 +15,7 @@ pub struct Steady(Box<dyn Query>);
 
 impl Steady {
     /// `query`, steadily.
-    pub fn new(query: impl Query) -> Box<dyn Query> {
+    pub fn boxed(query: impl Query) -> Box<dyn Query> {
         Box::new(Self(Box::new(query)))
     }
 }

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tantivy::indexer::IndexWriterOptions;
+use tantivy::merge_policy::LogMergePolicy;
 use tantivy::query::Query;
 use tantivy::{IndexWriter, TantivyError};
 
 use super::fault;
 use super::schema::Fields;
 use crate::ledger::{Entry, Kind};
-use crate::limits::{INDEX_WRITER_BYTES, INDEX_WRITER_IDLE};
+use crate::limits::{INDEX_SEGMENT_MOST, INDEX_WRITER_BYTES, INDEX_WRITER_IDLE};
 use crate::search::{Batch, Change, Outcome, SearchError};
 use crate::tasks::Spawner;
 
@@ -150,7 +151,10 @@ impl Writer {
                 let bytes = INDEX_WRITER_BYTES as u64;
                 let entry = self.spawner.ledger().enter(Kind::IndexWriter, "search", bytes);
                 let writer = index.writer_with_options(options);
-                let writer = writer.map_err(|error| fault(&self.folder, &error))?;
+                let writer: IndexWriter = writer.map_err(|error| fault(&self.folder, &error))?;
+                let mut policy = LogMergePolicy::default();
+                policy.set_max_docs_before_merge(INDEX_SEGMENT_MOST);
+                writer.set_merge_policy(Box::new(policy));
                 Open { writer, used: Instant::now(), _entry: entry }
             }
         };

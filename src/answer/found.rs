@@ -1,0 +1,241 @@
+//! Answers from what was found: the sentences of a document that say most of what was asked, and whose they are. Invariant:
+//! nothing is said that does not stand in a document that is named; where nothing fits, that is what is said.
+
+use futures_util::{StreamExt, stream};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::{AnswerError, End, Finish, Piece, Pieces, Question, Responder};
+use crate::limits::{FOUND_CHARS, FOUND_HITS, QUERY_CHARS, QUERY_WORDS};
+use crate::search::query::{Clause, ClauseKind};
+use crate::search::snippet::Finder;
+use crate::search::{self, Asker, Filters, Hit, Search, SearchError, Sort, Wish, Within, Words};
+
+/// What it is called.
+pub const NAME: &str = "found";
+/// Where nothing fits.
+const NOTHING: &str = "I found nothing about that.";
+/// Words that say how something is asked, and not what.
+const ASKING: &str = "a about an and any are as at be been by can could did do does for from give had has have how i \
+    if in into is it its list made make me my name of on or please say should show tell than that the their them \
+    there these they this those to us want was we were what when where which who whom whose why will with would you \
+    your";
+
+/// Answers from an index. Clones share it.
+#[derive(Clone)]
+pub struct Found {
+    search: Search,
+}
+
+/// An answer, and what it is from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// To be spoken: a few sentences, the last of which names the source.
+    pub text: String,
+    /// The documents that were looked at, the one that answers first; none where none does.
+    pub sources: Vec<Hit>,
+}
+
+impl Found {
+    /// From what `search` finds.
+    pub fn new(search: Search) -> Self {
+        Self { search }
+    }
+
+    /// The answer to `question`.
+    pub async fn reply(&self, question: &Question) -> Result<Reply, SearchError> {
+        let words = words(&question.text);
+        let nothing = || Reply { text: NOTHING.into(), sources: Vec::new() };
+        if words.is_empty() {
+            return Ok(nothing());
+        }
+        let (filters, sort) = (Filters::default(), Sort::Relevance);
+        let wish = Wish {
+            question: search::Question { words: words.clone(), filters, sort },
+            within: Within::All,
+            limit: FOUND_HITS,
+            after: None,
+            is_paged: false,
+            wants_text: true,
+        };
+        let departure = Some(question.departure.clone());
+        let asker = Asker { owner: question.owner.clone(), departure };
+        let hits = self.search.index().find(&wish, &asker).await?.hits;
+        Ok(reply(&words, hits).unwrap_or_else(nothing))
+    }
+}
+
+impl Responder for Found {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn answer(&self, question: Question) -> Pieces {
+        let this = self.clone();
+        let reply = async move { this.reply(&question).await };
+        let pieces = stream::once(reply).flat_map(|reply| {
+            let end = End { finish: Finish::Stop, usage: None };
+            stream::iter(match reply {
+                Ok(reply) => vec![Ok(Piece::Text(reply.text)), Ok(Piece::End(end))],
+                Err(error) => vec![Err(AnswerError::Search(error))],
+            })
+        });
+        Box::pin(pieces)
+    }
+}
+
+/// What is looked for, of a question in a person's own words.
+fn words(text: &str) -> Words {
+    let short: String = text.chars().take(QUERY_CHARS).collect();
+    let all: Vec<&str> = short.unicode_words().take(QUERY_WORDS).collect();
+    let asks =
+        |word: &&&str| ASKING.split_whitespace().any(|asking| word.eq_ignore_ascii_case(asking));
+    let mut wanted: Vec<_> = all.iter().filter(|word| !asks(word)).collect();
+    if wanted.is_empty() {
+        wanted = all.iter().collect();
+    }
+    let clause = |word: &&&str| Clause {
+        text: (**word).to_string(),
+        kind: ClauseKind::Word,
+        excluded: false,
+    };
+    Words { clauses: wanted.iter().map(clause).collect(), any: true }
+}
+
+/// The answer that the best of `hits` gives, if it says at least half of what was asked.
+fn reply(words: &Words, mut hits: Vec<Hit>) -> Option<Reply> {
+    let mut finder = Finder::new(words.wanted());
+    let mut says = |hit: &Hit| {
+        let document = &hit.document;
+        finder.terms_in(&format!("{} {}", document.title, document.text))
+    };
+    // Hits come in the order of their scores; of those that say as much the first stays first.
+    let scores: Vec<usize> = hits.iter().map(&mut says).collect();
+    let most = *scores.iter().max()?;
+    if most * 2 < words.clauses.len() {
+        return None;
+    }
+    let best = scores.iter().position(|score| *score == most)?;
+    hits[..=best].rotate_right(1);
+    let document = &hits.first()?.document;
+    let said = passage(&mut finder, &document.text);
+    let by = document.creator.as_deref().map(|creator| format!(" by {creator}"));
+    let source = format!("{}{}", document.title, by.unwrap_or_default());
+    let text = match said.is_empty() {
+        true => format!("There is something about that: {source}."),
+        false => format!("{said} That is from {source}."),
+    };
+    Some(Reply { text, sources: hits })
+}
+
+/// The sentence of `text` that says most, and those behind it as far as there is room.
+fn passage(finder: &mut Finder, text: &str) -> String {
+    let sentences: Vec<String> =
+        text.lines().flat_map(str::unicode_sentences).map(tidy).filter(|s| is_spoken(s)).collect();
+    let scores: Vec<usize> = sentences.iter().map(|sentence| finder.terms_in(sentence)).collect();
+    let Some(most) = scores.iter().max() else { return String::new() };
+    let first = scores.iter().position(|score| score == most).unwrap_or(0);
+    let mut passage = String::new();
+    for sentence in &sentences[first..] {
+        let room = FOUND_CHARS.saturating_sub(passage.chars().count());
+        if sentence.chars().count() > room {
+            if passage.is_empty() {
+                let cut: String = sentence.chars().take(room).collect();
+                let whole = cut.rsplit_once(' ').map_or(&*cut, |(whole, _)| whole);
+                passage = format!("{whole} …");
+            }
+            break;
+        }
+        if !passage.is_empty() {
+            passage.push(' ');
+        }
+        passage += sentence;
+    }
+    passage
+}
+
+fn tidy(sentence: &str) -> String {
+    let words: Vec<_> = sentence.split_whitespace().collect();
+    let mut tidy = words.join(" ");
+    // A heading, or the end of a line, is an end as well.
+    if tidy.ends_with(char::is_alphanumeric) {
+        tidy.push('.');
+    }
+    tidy
+}
+
+/// Whether it is a sentence, and not a row of a table or a line of a program.
+fn is_spoken(sentence: &str) -> bool {
+    let letters = sentence.chars().filter(|c| c.is_alphabetic() || c.is_whitespace()).count();
+    let words = sentence.unicode_words().count();
+    words >= 3 && letters * 10 >= sentence.chars().count() * 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Document;
+
+    fn hit(title: &str, text: &str, creator: Option<&str>) -> Hit {
+        let (id, creator) = (title.to_string(), creator.map(ToString::to_string));
+        let document =
+            Document { id, title: title.into(), text: text.into(), creator, ..Document::default() };
+        Hit { document, score: Some(1.0), snippet: String::new() }
+    }
+
+    #[test]
+    fn what_is_looked_for_is_what_is_asked_about() {
+        let looked = |text: &str| -> Vec<String> {
+            words(text).clauses.into_iter().map(|clause| clause.text).collect()
+        };
+        assert_eq!(looked("What is the ring of a stream?"), ["ring", "stream"]);
+        assert_eq!(looked("Who are you?"), ["Who", "are", "you"]);
+        assert!(looked(" ?! ").is_empty());
+        assert_eq!(
+            words(&"word ".repeat(5000)).clauses.len(),
+            QUERY_CHARS.div_ceil(5).min(QUERY_WORDS)
+        );
+    }
+
+    #[test]
+    fn the_best_sentence_is_said_with_its_source() {
+        let text = "A stream has a ring. The ring is a queue of pages, and each page is counted. It is freed at once.\n\
+                    | 4 | 8 | 15 | 16 |\nlet x = y(&z[0]);\nNothing else matters here.";
+        let hits = vec![
+            hit(
+                "Streams",
+                "Streams are made of audio, and nothing is said of the other thing.",
+                None,
+            ),
+            hit("The ring", text, Some("Evensong")),
+        ];
+        let reply =
+            reply(&words("How are the pages of the ring counted?"), hits).expect("an answer");
+        assert_eq!(
+            reply.text,
+            "The ring is a queue of pages, and each page is counted. It is freed at once. Nothing else matters here. \
+             That is from The ring by Evensong."
+        );
+        assert_eq!(reply.sources[0].document.title, "The ring");
+        assert_eq!(reply.sources.len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_said() {
+        assert_eq!(
+            reply(
+                &words("mountains of the moon today"),
+                vec![hit("Sun", "The sun is up today.", None)]
+            ),
+            None
+        );
+        assert_eq!(reply(&words("moon"), Vec::new()), None);
+        let only_title = reply(&words("moon"), vec![hit("The moon", "", None)]).expect("an answer");
+        assert_eq!(only_title.text, "There is something about that: The moon.");
+        let long = format!("The moon {}is far away.", "and the moon ".repeat(200));
+        let long = reply(&words("moon"), vec![hit("Moon", &long, None)]).expect("an answer");
+        assert!(
+            long.text.chars().count() < FOUND_CHARS + 40
+                && long.text.contains(" … That is from Moon.")
+        );
+    }
+}
