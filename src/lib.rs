@@ -8,7 +8,8 @@
 //! | [`server`] | builds the parts, runs them, ends them |
 //! | [`config`] | what the program can be told |
 //! | [`http`] | connections, routes, errors |
-//! | [`answer`] | who writes answers: a language model |
+//! | [`answer`] | who writes answers: a language model, or what was found |
+//! | [`search`] | documents, where they are kept, and what brings them there |
 //! | [`speech`] | text to audio: engines, workers, streams |
 //! | [`upstream`] | clients of what lives elsewhere |
 //! | [`bounds`] | what may be promised to clients: budget and ring |

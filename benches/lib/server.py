@@ -48,6 +48,7 @@ class Server:
         self.log = Path(self.folder.name) / "stderr"
         # Settings of this machine's own server are not what is measured.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("EVENSONG_")}
+        environment["EVENSONG_DATA"] = str(Path(self.folder.name) / "data")
         fixed = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--announce"]
         self.process = subprocess.Popen(
             [binary(), *fixed, *self.arguments],

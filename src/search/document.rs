@@ -159,9 +159,9 @@ pub fn check_id(id: &str) -> Result<(), Rejected> {
     if !fits {
         return Err(rejected("id", hint()));
     }
-    // They would be taken for these where a document is asked for.
-    match ["suggest", "documents", "indexer"].contains(&id) {
-        true => Err(rejected("id", "another word: this one stands for a part of the API")),
+    // They would be taken for these where a document is asked for; and dots for the folder, by every browser.
+    match ["suggest", "documents", "indexer", ".", ".."].contains(&id) {
+        true => Err(rejected("id", "another one: in a path it stands for something else")),
         false => Ok(()),
     }
 }

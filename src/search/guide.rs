@@ -36,7 +36,10 @@ fn sections(file: &str, text: &str) -> Vec<Document> {
     let mut sections: Vec<(String, String)> = vec![(file.to_string(), String::new())];
     let mut in_code = false;
     for line in text.lines() {
-        in_code ^= line.starts_with("```");
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+            continue;
+        }
         match line.strip_prefix('#').filter(|_| !in_code) {
             Some(heading) => {
                 let heading = plain(heading.trim_start_matches('#'));
@@ -44,8 +47,8 @@ fn sections(file: &str, text: &str) -> Vec<Document> {
             }
             None => {
                 if let Some((_, text)) = sections.last_mut() {
-                    text.push_str(&plain(line));
-                    text.push('\n');
+                    let begins = line.starts_with(['-', '|']) || line.trim().is_empty() || in_code;
+                    add(text, &plain(line), begins);
                 }
             }
         }
@@ -67,10 +70,21 @@ fn sections(file: &str, text: &str) -> Vec<Document> {
     filled.enumerate().filter_map(document).collect()
 }
 
+/// Lines of a paragraph are one, so that sentences stay whole; an item, a row or a command `begins` another.
+fn add(text: &mut String, line: &str, begins: bool) {
+    let line = line.trim();
+    let gap = if begins || text.ends_with('\n') || text.is_empty() { "\n" } else { " " };
+    text.push_str(gap);
+    text.push_str(line);
+    if begins && line.is_empty() {
+        text.push('\n');
+    }
+}
+
 /// A line of Markdown, without what only marks.
 fn plain(line: &str) -> String {
-    let line = line.trim_start_matches('>').replace("**", "").replace('`', "");
-    let line = line.replace('|', " ");
+    let line = line.trim_start_matches('>').trim_start();
+    let line = line.strip_prefix("- ").unwrap_or(line).replace("**", "").replace('`', "");
     // [text](address) is its text.
     let mut out = String::with_capacity(line.len());
     let mut rest = line.as_str();
@@ -81,7 +95,25 @@ fn plain(line: &str) -> String {
         out += text;
         rest = behind.split_once(')').map_or("", |(_, rest)| rest);
     }
-    out + rest
+    let out = row(&(out + rest));
+    let words = out.split(' ').map(|word| match word.trim_end_matches(['.', ',', ';', ':']) {
+        // *word*, and nothing else that has a star in it.
+        marked if marked.len() > 2 && marked.starts_with('*') && marked.ends_with('*') => {
+            word.replace('*', "")
+        }
+        _ => word.to_string(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A row of a table as a sentence of its cells; the rule below its head is nothing.
+fn row(line: &str) -> String {
+    if !line.starts_with('|') {
+        return line.to_string();
+    }
+    let cells = line.trim_matches('|').split('|').map(str::trim);
+    let said = cells.filter(|cell| cell.chars().any(char::is_alphanumeric));
+    said.collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -99,6 +131,14 @@ mod tests {
         for (name, text) in FILES {
             assert!(!sections(name, text).is_empty(), "{name}");
         }
-        assert_eq!(plain("> **a** [b `c`](http://d) ![e](f) | g"), " a b c e   g");
+        assert_eq!(plain("> **a** [b `c`](http://d) ![e](f) *g*."), "a b c e g.");
+        assert_eq!(plain("| **Is** | what `it` *is* | |"), "Is: what it is");
+        assert_eq!(plain("|---|:-:|"), "");
+        let text = &sections(
+            "File",
+            "# A\nOne sentence\non two lines.\n\n- an *item*\n\n```sh\nls\n```\n",
+        )[0]
+        .text;
+        assert_eq!(text, "One sentence on two lines.\n\n\nan item\n\n\nls");
     }
 }

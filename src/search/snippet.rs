@@ -65,7 +65,10 @@ impl Finder {
         let (mut stems, mut prefixes) = (Vec::new(), Vec::new());
         for clause in clauses {
             match clause.kind {
-                ClauseKind::Prefix => prefixes.extend(terms::of(&mut spelling, &clause.text).pop()),
+                ClauseKind::Prefix => {
+                    prefixes.extend(terms::of(&mut spelling, &clause.text).pop());
+                    stems.extend(terms::of(&mut analyzer, &clause.text));
+                }
                 _ => stems.extend(terms::of(&mut analyzer, &clause.text)),
             }
         }

@@ -108,7 +108,8 @@ def start(
 ) -> subprocess.Popen[str]:
     # Settings of whoever runs the tests, from a file or the environment, must not reach the server.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("EVENSONG_")}
-    environment |= settings or {}
+    # Nor may it write where theirs does.
+    environment |= {"EVENSONG_DATA": str(folder / "data")} | (settings or {})
     command = [binary, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--announce"]
     with log.open("wb") as errors:
         return subprocess.Popen(

@@ -97,7 +97,7 @@ def server(binary: str, folder: Path, flags: list[str]) -> Iterator[str]:
                "--speech-engine", "tone", "--memory-interval-seconds", "1", *flags]  # fmt: skip
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            command, cwd=folder, env=environment() | {"EVENSONG_DATA": str(folder / "data")}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         )
     try:
         announced = process.stdout.readline()

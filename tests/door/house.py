@@ -127,6 +127,7 @@ async def serve(
         log = Path(folder) / "stderr"
         # Settings of whoever runs the tests must not reach the server.
         clean = {k: v for k, v in os.environ.items() if not k.startswith("EVENSONG_")}
+        clean["EVENSONG_DATA"] = str(Path(folder) / "data")
         command = [
             *before, os.environ["EVENSONG_BIN"], "--listen", listen, "--admin", "127.0.0.1:0",
             "--announce", "--speech-engine", "tone", *arguments,

@@ -35,7 +35,7 @@ impl Searching {
         let this = Self { server, name, has_stems, _data: data };
         let began = Instant::now();
         while this.server.get("/readyz").await.json()["search"]["ready"] != true {
-            assert!(began.elapsed() < Duration::from_secs(30), "{} is not ready", this.name);
+            assert!(began.elapsed() < Duration::from_secs(90), "{} is not ready", this.name);
             tokio::task::yield_now().await;
         }
         this

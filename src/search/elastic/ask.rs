@@ -105,28 +105,32 @@ fn query(wish: &Wish) -> Value {
 fn clause(clause: &Clause, within: Within) -> Value {
     let text = &clause.text;
     match clause.kind {
-        // As a phrase, since a word may turn out to be several: `re-index`.
-        ClauseKind::Word | ClauseKind::Phrase => {
-            let fields = match within {
-                Within::All => vec!["title^3", "text"],
-                Within::Titles => vec!["title^3"],
-            };
-            json!({ "multi_match": {
-                "query": text, "type": "phrase", "fields": fields, "tie_breaker": 0.3,
-            } })
-        }
+        ClauseKind::Word | ClauseKind::Phrase => in_order(text, within),
         ClauseKind::Prefix => {
             let spelt = terms::of(&mut terms::spellings(), text);
             let field = |name: &str, boost: f32| beginning(name, boost, &spelt);
-            match within {
+            let begins = match within {
                 Within::Titles => field("title.spelt", 3.0),
                 Within::All => json!({ "dis_max": {
                     "queries": [field("title.spelt", 3.0), field("text.spelt", 1.0)],
                     "tie_breaker": 0.3,
                 } }),
-            }
+            };
+            // What is typed may be whole already: then its other forms are meant as well.
+            json!({ "dis_max": { "queries": [begins, in_order(text, within)] } })
         }
     }
+}
+
+/// As a phrase, since a word may turn out to be several: `re-index`.
+fn in_order(text: &str, within: Within) -> Value {
+    let fields = match within {
+        Within::All => vec!["title^3", "text"],
+        Within::Titles => vec!["title^3"],
+    };
+    json!({ "multi_match": {
+        "query": text, "type": "phrase", "fields": fields, "tie_breaker": 0.3,
+    } })
 }
 
 fn beginning(field: &str, boost: f32, spelt: &[String]) -> Value {

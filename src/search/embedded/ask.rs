@@ -68,8 +68,12 @@ impl Asking<'_> {
                 self.either(|field| in_order(field, &terms), title, text)
             }
             ClauseKind::Prefix => {
+                // What is typed may be whole already: then its other forms are meant as well.
                 let spelt = terms::of(&mut self.spelt, &clause.text);
-                self.either(|field| beginning(field, &spelt), title_spelt, text_spelt)
+                let whole = terms::of(&mut self.stems, &clause.text);
+                let begins = self.either(|field| beginning(field, &spelt), title_spelt, text_spelt);
+                let is = self.either(|field| in_order(field, &whole), title, text);
+                Steady::boxed(DisjunctionMaxQuery::with_tie_breaker(vec![begins, is], 0.0))
             }
         }
     }
