@@ -442,6 +442,8 @@ pub const INDEXER_QUERY_BYTES: usize = 16 * KIB;
 pub const QUERY_CHARS: usize = 512;
 /// Words and phrases of one: each is looked up by itself, in two fields.
 pub const QUERY_WORDS: usize = 32;
+/// Beginnings of words in one: each may stand for a large part of all words.
+pub const QUERY_PREFIXES: usize = 4;
 /// How many filters of a kind, and characters of each.
 pub const QUERY_FILTERS: (usize, usize) = (16, 256);
 /// Hits on a page, where nothing is said,
@@ -476,6 +478,8 @@ pub const DOCUMENT_LINE_BYTES: usize = 3 * DOCUMENT_TEXT_BYTES;
 pub const BULK_LINES: usize = 1000;
 /// Bytes of a bulk's body.
 pub const BULK_BYTES: usize = 8 * MIB;
+/// Characters of why a document was refused, and of the field that is wrong.
+pub const REJECTED_CHARS: (usize, usize) = (300, 64);
 /// Documents, and bytes of them, that are written at once: between two looks at whether to go on.
 pub const BATCH: (usize, usize) = (1000, 2 * MIB);
 /// Of a word, what is longer is no word.
@@ -497,7 +501,9 @@ pub const INDEX_WRITER_BYTES: usize = 15 * MIB;
 /// A segment of so many documents is merged into no larger one: merging takes memory for each of them.
 pub const INDEX_SEGMENT_MOST: usize = 100_000;
 /// The writer is closed, and its memory free, when nobody has written for so long.
-pub const INDEX_WRITER_IDLE: Duration = Duration::from_secs(20);
+pub const INDEX_WRITER_IDLE: Duration = Duration::from_secs(4);
+/// Where another process writes, so long is waited for it to be idle.
+pub const INDEX_LOCK_WAIT: Duration = Duration::from_secs(8);
 /// Blocks of 16 KiB of documents that are kept unpacked, for each segment.
 pub const INDEX_STORE_BLOCKS: usize = 8;
 /// Changes by another process are looked for so often.

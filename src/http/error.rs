@@ -342,6 +342,7 @@ impl From<SearchError> for ApiError {
             SearchError::Upstream(error) => match error.fault {
                 // Whoever searches is not told of connections: it is not there, and may be again.
                 Fault::Unreachable(_)
+                | Fault::Open { .. }
                 | Fault::NotConnected(_)
                 | Fault::NoAnswer(_)
                 | Fault::Stalled(_)

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::limits::{
     DOCUMENT_ID_BYTES, DOCUMENT_NAME_CHARS, DOCUMENT_TAGS, DOCUMENT_TEXT_BYTES, DOCUMENT_URL_BYTES,
+    REJECTED_CHARS,
 };
 
 /// A document.
@@ -61,8 +62,14 @@ pub struct Rejected {
     pub would_do: String,
 }
 
+/// Both may hold what came, and that may be long.
 fn rejected(field: &str, would_do: impl Into<String>) -> Rejected {
-    Rejected { field: field.into(), would_do: would_do.into() }
+    let short = |text: &str, most: usize| -> String {
+        let printable = text.chars().map(|c| if c.is_control() { '?' } else { c });
+        printable.take(most).collect()
+    };
+    let (most, of_field) = REJECTED_CHARS;
+    Rejected { field: short(field, of_field), would_do: short(&would_do.into(), most) }
 }
 
 impl Document {
@@ -184,7 +191,9 @@ mod tests {
     #[test]
     fn what_is_no_document_is_refused_by_its_field() {
         let long = "x".repeat(DOCUMENT_TEXT_BYTES + 1);
+        let value = "\u{7f}".repeat(100_000);
         let cases = [
+            (format!(r#"{{"id":"a","title":"t","has_audio":"{value}"}}"#), "has_audio"),
             (r#"{"title":"t"}"#.to_string(), "document"),
             (r#"{"id":"","title":"t"}"#.into(), "id"),
             (r#"{"id":"a\u0000","title":"t"}"#.into(), "id"),
@@ -208,7 +217,8 @@ mod tests {
         for (line, field) in cases {
             let error = Document::parse(line.as_bytes()).expect_err("no document");
             assert_eq!(error.field, field, "{error}");
-            assert!(!error.would_do.is_empty());
+            let chars = error.would_do.chars().count();
+            assert!((1..=REJECTED_CHARS.0).contains(&chars) && !error.would_do.contains('\u{7f}'));
         }
     }
 

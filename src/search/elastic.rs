@@ -14,6 +14,7 @@ mod write;
 
 use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -127,7 +128,11 @@ impl Elastic {
         let path = format!("{}?filter_path=status", ClusterHealthParts::None.url());
         let said: Value = self.read(Call::new(Method::GET, path, None), asker).await?;
         match said["status"].as_str() {
-            Some("green" | "yellow") => Ok(()),
+            Some("green" | "yellow") if self.under_alias(asker).await?.is_some() => Ok(()),
+            Some("green" | "yellow") => {
+                self.0.is_prepared.store(false, Relaxed);
+                Err(SearchError::Unavailable("its index is gone, and will be made anew".into()))
+            }
             Some(status) => Err(SearchError::Unavailable(format!("its state is {status}"))),
             None => Err(self.garbage("no state of its cluster")),
         }

@@ -22,14 +22,15 @@ use tantivy::query::TermQuery;
 use tantivy::schema::{IndexRecordOption, Value};
 use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, TantivyDocument, TantivyError};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::snippet::Finder;
 use super::{
     Asker, Batch, Document, Found, Health, Hit, Index, Outcome, Position, SearchError, Sort, Wish,
 };
 use crate::limits::{
-    INDEX_LOOK, INDEX_STORE_BLOCKS, INDEX_WRITER_IDLE, SEARCH_TURN_WAIT, SEARCH_WITHIN, SEARCHES,
+    INDEX_LOCK_WAIT, INDEX_LOOK, INDEX_STORE_BLOCKS, INDEX_WRITER_IDLE, SEARCH_TURN_WAIT,
+    SEARCH_WITHIN, SEARCHES,
 };
 use crate::tasks::Spawner;
 use collect::{Rank, Ranked};
@@ -53,7 +54,7 @@ struct Inner {
     fields: Fields,
     seen: Mutex<Seen>,
     snapshots: Mutex<Snapshots>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     writer: Arc<tokio::sync::Mutex<Writer>>,
     spawner: Spawner,
 }
@@ -91,10 +92,14 @@ impl Embedded {
         &self,
         work: impl FnOnce(&Inner) -> Result<T, SearchError> + Send + 'static,
     ) -> Result<T, SearchError> {
-        let turn = timeout(SEARCH_TURN_WAIT, self.0.turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(SearchError::Busy(SEARCH_TURN_WAIT)) };
+        let turn = timeout(SEARCH_TURN_WAIT, Arc::clone(&self.0.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(SearchError::Busy(SEARCH_TURN_WAIT)) };
         let inner = Arc::clone(&self.0);
-        let result = self.0.spawner.blocking("search", move || work(&inner));
+        let result = self.0.spawner.blocking("search", move || {
+            // Until it is over, whoever may still wait for it.
+            let _turn = turn;
+            work(&inner)
+        });
         match timeout(SEARCH_WITHIN, result).await {
             Ok(result) => result.unwrap_or_else(|| Err(self.lost())),
             Err(_) => Err(SearchError::Slow(SEARCH_WITHIN)),
@@ -129,14 +134,21 @@ impl Embedded {
         batch: Batch,
         guide: Option<String>,
     ) -> Result<Vec<Outcome>, SearchError> {
-        let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
-        let inner = Arc::clone(&self.0);
-        let written = self.0.spawner.blocking("index", move || {
-            let outcomes = writer.write(&inner.index, &inner.fields, batch, guide)?;
-            inner.reload()?;
-            Ok(outcomes)
-        });
-        written.await.unwrap_or_else(|| Err(self.lost()))
+        let (until, batch) = (Instant::now() + INDEX_LOCK_WAIT, Arc::new(batch));
+        loop {
+            let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
+            let (inner, batch, guide) = (Arc::clone(&self.0), Arc::clone(&batch), guide.clone());
+            let written = self.0.spawner.blocking("index", move || {
+                let outcomes = writer.write(&inner.index, &inner.fields, &batch, guide)?;
+                inner.reload()?;
+                Ok(outcomes)
+            });
+            match written.await.unwrap_or_else(|| Err(self.lost())) {
+                // Another process lets go of it soon, unless it goes on writing.
+                Err(SearchError::Locked) if Instant::now() < until => sleep(INDEX_LOOK).await,
+                written => return written,
+            }
+        }
     }
 }
 
@@ -159,7 +171,7 @@ fn open(folder: &Path, spawner: Spawner) -> Result<Inner, SearchError> {
         fields,
         seen: Mutex::default(),
         snapshots: Mutex::new(Snapshots::new()),
-        turns: Semaphore::new(SEARCHES),
+        turns: Arc::new(Semaphore::new(SEARCHES)),
         spawner,
     })
 }

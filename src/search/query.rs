@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{QUERY_CHARS, QUERY_FILTERS, QUERY_WORDS};
+use crate::limits::{QUERY_CHARS, QUERY_FILTERS, QUERY_PREFIXES, QUERY_WORDS};
 
 /// A question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -111,6 +111,10 @@ impl Words {
             if clauses.len() > QUERY_WORDS {
                 return Err(bad("q", format!("at most {QUERY_WORDS} words and phrases")));
             }
+        }
+        let prefixes = clauses.iter().filter(|clause| clause.kind == ClauseKind::Prefix).count();
+        if prefixes > QUERY_PREFIXES {
+            return Err(bad("q", format!("with at most {QUERY_PREFIXES} beginnings of words")));
         }
         Ok(Self { clauses, any: false })
     }
@@ -261,7 +265,8 @@ mod tests {
     fn too_much_is_refused_by_its_name() {
         let many = "a ".repeat(QUERY_WORDS + 1);
         let long = "a".repeat(QUERY_CHARS + 1);
-        for text in [many, long] {
+        let broad = "a* ".repeat(QUERY_PREFIXES + 1);
+        for text in [many, long, broad] {
             assert_eq!(Words::parse(&text).expect_err("too much").param, "q");
         }
         assert!(Words::parse(&"é".repeat(QUERY_CHARS)).is_ok());

@@ -79,19 +79,17 @@ impl Finder {
     pub fn snippet(&mut self, text: &str) -> String {
         let matches = self.matches(text);
         let Some(best) = best(&matches, text) else {
-            return html(&cut(text, 0..0).0);
+            return html(&cut(text, 0..0).text);
         };
-        let (piece, from, lead) = cut(text, best);
+        let Cut { text: piece, of, lead } = cut(text, best);
         let mut marked = String::with_capacity(piece.len() + 64);
         let mut done = 0;
         for Match { at, .. } in &matches {
-            let Some(start) = at.start.checked_sub(from).map(|start| start + lead) else {
-                continue;
-            };
-            let end = start + at.len();
-            if start < done || end > piece.len() {
+            if at.start < of.start || at.end > of.end {
                 continue;
             }
+            let start = at.start - of.start + lead;
+            let end = start + at.len();
             marked.push_str(&piece[done..start]);
             marked.push(OPEN);
             marked.push_str(&piece[start..end]);
@@ -171,9 +169,8 @@ fn best(matches: &[Match], text: &str) -> Option<Range<usize>> {
     Some(matches[best].at.clone())
 }
 
-/// About [`SNIPPET_CHARS`] of `text` around `at`, at the bounds of words, with an ellipsis where it goes on; and where
-/// in `text` it begins, behind how many bytes of ellipsis.
-fn cut(text: &str, at: Range<usize>) -> (String, usize, usize) {
+/// About [`SNIPPET_CHARS`] of `text` around `at`, at the bounds of words.
+fn cut(text: &str, at: Range<usize>) -> Cut {
     let back = text[..at.start].char_indices().rev().nth(SNIPPET_LEAD_CHARS).map_or(0, |(i, _)| i);
     let start = match back {
         0 => 0,
@@ -191,7 +188,18 @@ fn cut(text: &str, at: Range<usize>) -> (String, usize, usize) {
     let piece = text[start..end].trim_end();
     let before = if start > 0 { "…" } else { "" };
     let behind = if end < text.trim_end().len() { "…" } else { "" };
-    (format!("{before}{piece}{behind}"), start, before.len())
+    let of = start..start + piece.len();
+    Cut { text: format!("{before}{piece}{behind}"), of, lead: before.len() }
+}
+
+/// A piece of a text.
+struct Cut {
+    /// With an ellipsis where the text goes on.
+    text: String,
+    /// Which piece it is.
+    of: Range<usize>,
+    /// Bytes of the ellipsis before it.
+    lead: usize,
 }
 
 #[cfg(test)]
@@ -232,5 +240,21 @@ mod tests {
         assert!(snippet("日本語日本語", &dense).chars().count() <= SNIPPET_CHARS + 12);
         let late = format!("{dense} alpha");
         assert!(snippet("alpha", &late).contains("<em>alpha</em>"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn of_any_text_comes_a_short_piece_with_every_mark_in_its_place(
+            words in proptest::collection::vec("[ab]{1,2}|é|日本|\\?|…|[a-z]{1,12}|  |\n", 0..200),
+            query in "[ab]{1,2}( [ab]{1,2}\\*?)?|é|日本",
+        ) {
+            for text in [words.join(" "), words.concat()] {
+                let seen = snippet(&query, &text);
+                let bare = seen.replace("<em>", "").replace("</em>", "");
+                assert!(bare.chars().count() <= SNIPPET_CHARS + SNIPPET_LEAD_CHARS, "{seen}");
+                assert_eq!(seen.matches("<em>").count(), seen.matches("</em>").count());
+                assert!(!bare.contains(['<', '>']) && !seen.contains("<em></em>"), "{seen}");
+            }
+        }
     }
 }

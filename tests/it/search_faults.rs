@@ -32,6 +32,8 @@ enum Mood {
     TimedOut,
     /// Its state is red, and it searches nothing.
     Red,
+    /// Takes nothing, since its disk is nearly full.
+    Blocked,
     /// Sends us elsewhere.
     Redirect,
 }
@@ -103,6 +105,7 @@ async fn answer(State(engine): State<Arc<Engine>>, request: Request) -> Response
 
 fn bulk(engine: &Engine, body: &Bytes) -> Response {
     engine.bulks.fetch_add(1, Relaxed);
+    let is_blocked = engine.mood() == Mood::Blocked;
     let full = engine.full.load(Relaxed) > 0;
     if full {
         engine.full.fetch_sub(1, Relaxed);
@@ -111,7 +114,9 @@ fn bulk(engine: &Engine, body: &Bytes) -> Response {
     let documents: Vec<_> = lines.skip(1).step_by(2).collect();
     let items = documents.iter().enumerate().map(|(number, line)| {
         let wrong = String::from_utf8_lossy(line).contains("unwanted");
+        let blocked = json!({ "status": 403, "error": { "type": "cluster_block_exception", "reason": "read-only" } });
         json!({ "index": match (full && number % 2 == 0, wrong) {
+            _ if is_blocked => blocked,
             (true, _) => json!({ "status": 429, "error": { "type": "es_rejected_execution_exception" } }),
             (_, true) => json!({ "status": 400, "error": { "type": "document_parsing_exception", "reason": "no such thing" } }),
             _ => json!({ "status": 201 }),
@@ -124,7 +129,7 @@ async fn search(engine: &Engine) -> Response {
     engine.searches.fetch_add(1, Relaxed);
     let json = [("content-type", "application/json")];
     match engine.mood() {
-        Mood::Well => {
+        Mood::Well | Mood::Blocked => {
             let hit = json!({
                 "_score": 1.5, "sort": [1.5, 7],
                 "_source": { "id": "a", "title": "A", "created_at": "2026-01-01T00:00:00Z" },
@@ -291,6 +296,13 @@ async fn documents_are_sent_again_while_there_is_no_room_and_only_what_is_refuse
     let error = &said["items"][1]["error"]["message"];
     assert_eq!(*error, "document_parsing_exception: no such thing");
     assert_eq!(engine.bulks.load(Relaxed), 4, "all, then those without room, until there is some");
+    // That the whole index is blocked is no fault of a document's.
+    engine.full.store(0, Relaxed);
+    engine.set(Mood::Blocked);
+    let answer = client.post("/api/search/documents", body.as_bytes()).await;
+    assert_eq!((answer.status, &answer.json()["type"]), (503, &json!("search_unavailable")));
+    assert!(answer.json()["detail"].to_string().contains("cluster_block_exception"));
+    engine.set(Mood::Well);
     // Where there is never any, it is said, and nothing is taken for kept.
     engine.full.store(u64::MAX, Relaxed);
     let answer = client.post("/api/search/documents", body.as_bytes()).await;

@@ -89,7 +89,7 @@ impl Elastic {
     }
 
     /// The index under the alias.
-    async fn under_alias(&self, asker: &Asker) -> Result<Option<String>, SearchError> {
+    pub(super) async fn under_alias(&self, asker: &Asker) -> Result<Option<String>, SearchError> {
         let path = IndicesGetAliasParts::Name(&[&self.0.alias]).url();
         let said = self.say(Call::new(Method::GET, path, None), asker).await?;
         if said.status == StatusCode::NOT_FOUND {
@@ -159,7 +159,7 @@ impl Elastic {
             let mut tries = 0..ENGINE_WRITE_TRIES;
             loop {
                 let said = self.send(body.clone(), &into, "", asker).await?;
-                if said.iter().all(|outcome| *outcome == Some(Outcome::Indexed)) {
+                if said.iter().all(|outcome| *outcome == Ok(Outcome::Indexed)) {
                     break;
                 }
                 // All of them are sent again: what is there already is put there once more.

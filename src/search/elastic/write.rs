@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{CHECKPOINT, Call, Elastic};
-use crate::limits::{ENGINE_WRITE_TRIES, ENGINE_WRITE_WITHIN};
+use crate::limits::{ENGINE_WRITE_TRIES, ENGINE_WRITE_WITHIN, REJECTED_CHARS};
 use crate::search::{Asker, Batch, Change, Document, Origin, Outcome, SearchError};
 use crate::upstream::retry;
 
@@ -79,18 +79,20 @@ impl Elastic {
             return Err(SearchError::Unavailable("its index is not ready yet".into()));
         }
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.changes.len()];
+        let mut why = String::new();
         for try_number in 1.. {
             let left: Vec<usize> =
                 (0..outcomes.len()).filter(|at| outcomes[*at].is_none()).collect();
             if left.is_empty() {
                 break;
             }
+            let documents = left.len();
             if try_number > ENGINE_WRITE_TRIES {
-                let why = format!("it had no room for {} documents, again and again", left.len());
+                let why = format!("it did not take {documents} documents, again and again: {why}");
                 return Err(SearchError::Unavailable(why));
             }
             if try_number > 1 {
-                tracing::info!(documents = left.len(), try_number, "the search engine is busy");
+                tracing::info!(documents, try_number, why, "documents are sent again");
                 tokio::time::sleep(retry::pause(try_number, retry::chance())).await;
             }
             let changes = left.iter().map(|at| &batch.changes[*at]);
@@ -99,7 +101,10 @@ impl Elastic {
                 return Err(self.garbage("a result for each document is missing"));
             }
             for (at, outcome) in left.into_iter().zip(said) {
-                outcomes[at] = outcome;
+                match outcome {
+                    Ok(outcome) => outcomes[at] = Some(outcome),
+                    Err(reason) => why = reason,
+                }
             }
         }
         if batch.is_visible {
@@ -115,13 +120,13 @@ impl Elastic {
         Ok(outcomes.into_iter().flatten().collect())
     }
 
-    /// Sends `changes`; none for those that are to be sent again.
+    /// Sends `changes`; an error for each that is to be sent again.
     async fn bulk<'a>(
         &self,
         changes: impl Iterator<Item = &'a Change>,
         is_visible: bool,
         asker: &Asker,
-    ) -> Result<Vec<Option<Outcome>>, SearchError> {
+    ) -> Result<Vec<Result<Outcome, String>>, SearchError> {
         let mut operations = BulkOperations::new();
         for change in changes {
             let pushed = match change {
@@ -146,7 +151,7 @@ impl Elastic {
         path: &str,
         how: &str,
         asker: &Asker,
-    ) -> Result<Vec<Option<Outcome>>, SearchError> {
+    ) -> Result<Vec<Result<Outcome, String>>, SearchError> {
         let mut call = Call::new(Method::POST, format!("{path}?{ANSWERED_WITH}{how}"), None);
         call.body = Some((body, NDJSON));
         call.within = ENGINE_WRITE_WITHIN;
@@ -193,23 +198,23 @@ impl Elastic {
 }
 
 impl Item {
-    /// None where it is to be sent again.
-    fn outcome(self) -> Option<Outcome> {
+    /// What came of it; an error, where that says nothing of the document, which is to be sent again.
+    fn outcome(self) -> Result<Outcome, String> {
         let (did, done) = match self {
-            // There is no index, or no longer.
-            Item::Index(Did { status: 404, .. }) => return None,
             Item::Index(did) => (did, Outcome::Indexed),
+            Item::Delete(Did { status: 404, error: None }) => return Ok(Outcome::Missing),
             Item::Delete(did) => (did, Outcome::Deleted),
         };
-        match did.status {
-            // It was not even tried, or not to the end.
-            429 | 500..=599 => None,
-            404 => Some(Outcome::Missing),
-            status => Some(match did.error {
-                Some(Why { r#type, reason }) => Outcome::Rejected(format!("{type}: {reason}")),
-                None if status == 200 || status == 201 => done,
-                None => Outcome::Rejected(format!("it answered with {status}")),
-            }),
+        let Did { status, error } = did;
+        let why = error.map(|Why { r#type, reason }| format!("{type}: {reason}"));
+        let why: Option<String> = why.map(|why| why.chars().take(REJECTED_CHARS.0).collect());
+        match (status, why) {
+            (200 | 201, None) => Ok(done),
+            // Only this is the document's fault. Else it has no room, or no index, or that is blocked or closed.
+            (400, Some(why)) if !why.starts_with("index_closed_exception") => {
+                Ok(Outcome::Rejected(why))
+            }
+            (status, why) => Err(why.unwrap_or_else(|| format!("it answered with {status}"))),
         }
     }
 }

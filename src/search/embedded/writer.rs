@@ -59,7 +59,7 @@ impl Writer {
         &mut self,
         index: &tantivy::Index,
         fields: &Fields,
-        batch: Batch,
+        batch: &Batch,
         guide: Option<String>,
     ) -> Result<Vec<Outcome>, SearchError> {
         let there = |id: &str| {
