@@ -450,24 +450,24 @@ pub const QUERY_FILTERS: (usize, usize) = (16, 256);
 pub const HITS: usize = 20;
 /// and the most.
 pub const HITS_MOST: usize = 100;
-/// What is found lies in memory as it came, as it was read, and as it goes.
-pub const SEARCH_COPIES: usize = 3;
+/// What is found lies in memory as it came or as it goes, and as it was read.
+pub const SEARCH_COPIES: usize = 2;
 /// Titles that are suggested, where nothing is said; the most is twice that.
 pub const SUGGESTIONS: usize = 10;
 /// A cursor carries the name of a snapshot, which of a search engine is up to some hundred bytes a shard.
 pub const CURSOR_BYTES: usize = 4 * KIB;
 /// The order of hits by relevance is kept so long for the next page.
 pub const SNAPSHOT_KEPT: Duration = Duration::from_secs(60);
-/// Snapshots that are kept at once: the index as it was after each of so many commits,
-pub const SNAPSHOTS: usize = 32;
+/// Snapshots that are kept at once: the index as it was after each of so many commits, two a second for a minute,
+pub const SNAPSHOTS: usize = 128;
 /// and one is used for so long, before a new one is made for those who come now.
 pub const SNAPSHOT_SHARED: Duration = Duration::from_secs(2);
 /// The most bytes of a document's id: what Elasticsearch takes.
 pub const DOCUMENT_ID_BYTES: usize = 512;
 /// Characters of its title, its type, a tag, whoever made it.
 pub const DOCUMENT_NAME_CHARS: usize = 256;
-/// Its tags.
-pub const DOCUMENT_TAGS: usize = 32;
+/// Its tags, and characters of each.
+pub const DOCUMENT_TAGS: (usize, usize) = (32, 64);
 /// Its text: some forty pages; a longer one is found better in parts.
 pub const DOCUMENT_TEXT_BYTES: usize = 64 * KIB;
 /// An address in it.
@@ -516,10 +516,11 @@ pub const INDEX_WRITER_THREADS: u64 = 8;
 pub const ENGINE_ANSWER_BYTES: u64 = 8 * MIB as u64;
 /// Requests to it at once.
 pub const ENGINE_IN_FLIGHT: usize = 64;
-/// Of that, a page of `limit` hits gets this: 8 KiB a hit, and as much more as a text takes where texts are wanted.
+/// Of that, a page of `limit` hits gets this: the largest document without its text, of characters of four bytes, is
+/// 20 KiB with its snippet; and as much more as a text takes where texts are wanted.
 pub const fn found_bytes(limit: usize, wants_text: bool) -> usize {
     let text = if wants_text { 2 * DOCUMENT_TEXT_BYTES } else { 0 };
-    32 * KIB + limit * (8 * KIB + text)
+    32 * KIB + limit * (20 * KIB + text)
 }
 /// What is written at once may take so long there,
 pub const ENGINE_WRITE_WITHIN: Duration = Duration::from_secs(30);

@@ -216,8 +216,8 @@ pub enum SearchError {
     /// The search engine failed.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The search engine is not there, or not what it should be.
-    #[error("the search engine cannot be used at present: {0}")]
+    /// The index is not there, or not what it should be.
+    #[error("nothing can be searched at present: {0}")]
     Unavailable(String),
     /// Too many are searching.
     #[error("too many searches are under way, and none ended within {} ms", .0.as_millis())]

@@ -163,11 +163,16 @@ fn tidy(sentence: &str) -> String {
     tidy
 }
 
-/// Whether it is a sentence, and not a row of a table or a line of a program.
+/// Whether it is a sentence that a person would say, and not a row of a table, an item or a line of a program.
 fn is_spoken(sentence: &str) -> bool {
-    let letters = sentence.chars().filter(|c| c.is_alphabetic() || c.is_whitespace()).count();
+    const UNSPOKEN: [&str; 10] = ["::", "--", "/", "=", "{", "}", "_", "$", "\\", "<"];
+    let begins = sentence.chars().next().is_some_and(|c| c.is_uppercase() || !c.is_ascii());
     let words = sentence.unicode_words().count();
-    words >= 3 && letters * 10 >= sentence.chars().count() * 8
+    let letters = sentence.chars().filter(|c| c.is_alphabetic() || c.is_whitespace()).count();
+    begins
+        && words >= 4
+        && letters * 10 >= sentence.chars().count() * 8
+        && !UNSPOKEN.iter().any(|mark| sentence.contains(mark))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::ledger::Ledger;
 use crate::limits::{ENGINE_LOOK, ENGINE_POLL, SHUTDOWN_HARD_STOP};
 use crate::metrics::Metrics;
 use crate::search::indexer::{Indexer, IndexerError, Progress, Run};
-use crate::search::{Health, Search};
+use crate::search::{Health, Search, embedded};
 use crate::server;
 use crate::tasks::{Scope, Signals};
 use crate::upstream::Parts;
@@ -124,7 +124,10 @@ async fn ready(search: &Search) -> anyhow::Result<()> {
     loop {
         match search.index().health() {
             Health::Ready => return Ok(()),
-            Health::Unavailable(why) if Instant::now() >= until => {
+            // A disk does not come by waiting.
+            Health::Unavailable(why)
+                if search.index().name() == embedded::NAME || Instant::now() >= until =>
+            {
                 bail!("the index cannot be used: {why}")
             }
             Health::Starting if Instant::now() >= until => bail!("the index is not ready"),

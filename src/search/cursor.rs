@@ -30,7 +30,7 @@ pub enum CursorError {
     #[error("cursor must be one that was given as next_cursor")]
     Unknown,
     /// It is of another question.
-    #[error("cursor belongs to another question: the others parameters must stay as they were")]
+    #[error("cursor belongs to another question: the other parameters must stay as they were")]
     OtherQuestion,
     /// It is of a snapshot that is gone.
     #[error("this cursor was good for {} s; ask again without it", SNAPSHOT_KEPT.as_secs())]

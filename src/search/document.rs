@@ -78,7 +78,7 @@ impl Document {
         let mut json = serde_json::Deserializer::from_slice(line);
         let document: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
-            let field = if path == "." { "document" } else { &path };
+            let field = if matches!(&*path, "." | "?") { "document" } else { &path };
             let why = error.inner().to_string();
             // It says where in the line, which is one line long.
             let why = why.split(" at line ").next().unwrap_or_default();
@@ -102,10 +102,12 @@ impl Document {
         named("title", &self.title, 1)?;
         named("type", &self.kind, 0)?;
         named("creator", self.creator.as_deref().unwrap_or("-"), 1)?;
-        if self.tags.len() > DOCUMENT_TAGS {
-            return Err(rejected("tags", format!("at most {DOCUMENT_TAGS}")));
+        let (most, chars) = DOCUMENT_TAGS;
+        let fits = |tag: &String| (1..=chars).contains(&tag.chars().count());
+        if self.tags.len() > most || !self.tags.iter().all(fits) {
+            let hint = format!("at most {most}, of between 1 and {chars} characters each");
+            return Err(rejected("tags", hint));
         }
-        self.tags.iter().try_for_each(|tag| named("tags", tag, 1))?;
         if self.text.len() > DOCUMENT_TEXT_BYTES {
             let bytes = self.text.len();
             let hint = format!("{bytes} bytes; at most {DOCUMENT_TEXT_BYTES}: cut it into parts");

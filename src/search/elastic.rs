@@ -155,6 +155,9 @@ impl Elastic {
         if said.status == StatusCode::NOT_FOUND && snapshot.is_some() {
             return Err(SearchError::Expired);
         }
+        if said.status == StatusCode::NOT_FOUND {
+            return Err(SearchError::Unavailable("its index is not there".into()));
+        }
         let said: answer::Searched = self.parse(&self.good(said)?)?;
         if said._shards.total == 0 && snapshot.is_some() {
             return Err(SearchError::Expired);
@@ -223,7 +226,12 @@ impl Index for Elastic {
                 // The snapshot that all share is gone, as after a restart of the engine; nobody was promised it.
                 Err(SearchError::Expired) if wish.after.is_none() => {
                     self.forget_snapshot();
-                    self.find_once(wish, asker).await
+                    match self.find_once(wish, asker).await {
+                        Err(SearchError::Expired) => {
+                            Err(SearchError::Unavailable("its index is not there".into()))
+                        }
+                        found => found,
+                    }
                 }
                 found => found,
             }

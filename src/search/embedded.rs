@@ -155,6 +155,14 @@ impl Embedded {
 fn open(folder: &Path, spawner: Spawner) -> Result<Inner, SearchError> {
     let broken = |what: &str| SearchError::Broken(format!("{}: {what}", folder.display()));
     std::fs::create_dir_all(folder).map_err(|error| broken(&error.to_string()))?;
+    // Without it the library would take all other files for rubbish, and begin anew.
+    let is_empty = std::fs::read_dir(folder).is_ok_and(|mut files| {
+        files.all(|file| file.is_ok_and(|file| file.file_name().to_string_lossy().starts_with('.')))
+    });
+    if !is_empty && !folder.join("meta.json").exists() {
+        let hint = "meta.json is missing beside other files; bring it back, or empty the folder";
+        return Err(broken(hint));
+    }
     let directory = MmapDirectory::open(folder).map_err(|error| broken(&error.to_string()))?;
     let (schema, fields) = schema::schema();
     let builder = tantivy::Index::builder().schema(schema).settings(schema::settings());

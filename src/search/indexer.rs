@@ -64,7 +64,7 @@ pub struct IndexerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IndexerError {
     /// The source failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Source(#[from] GraphqlError),
     /// What the source gave is no page of records.
     #[error("the source's answer is no page: {0}")]
@@ -73,7 +73,10 @@ pub enum IndexerError {
     #[error("the source came back to the cursor {0:?}, from which it would go round for ever")]
     Loop(String),
     /// All sources are behind what was seen before.
-    #[error("every source is more than {gap} behind the height {highest}, which was seen before")]
+    #[error(
+        "every source is more than {gap} behind the height {highest}, which was seen before; if that was wrong, \
+         `evensong index --rebuild` forgets it, and indexer.max_gap says how much is let pass"
+    )]
     Behind {
         /// What is let pass.
         gap: u64,
@@ -81,7 +84,7 @@ pub enum IndexerError {
         highest: u64,
     },
     /// The index failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Index(#[from] SearchError),
     /// The index cannot be asked.
     #[error("paused: {0}")]

@@ -385,7 +385,9 @@ async fn a_bad_line_is_its_own_error(searching: &Searching, kind: &str) {
         r#"{"id":"late","title":"t","created_at":"soon"}"#.into(),
         good("c"),
     ];
-    let answer = searching.put_raw(lines.join("\n").as_bytes()).await;
+    // With a mark of byte order before it, and the line ends of another system.
+    let body = format!("\u{feff}{}", lines.join("\r\n"));
+    let answer = searching.put_raw(body.as_bytes()).await;
     let said = answer.json();
     assert_eq!((answer.status, &said["indexed"], &said["rejected"]), (200, &json!(3), &json!(4)));
     let items = said["items"].as_array().expect("items");

@@ -47,6 +47,8 @@ struct Engine {
     /// What was asked last.
     asked: Mutex<String>,
     snapshots: AtomicU64,
+    /// Whether somebody took the index away.
+    gone: AtomicU64,
 }
 
 impl Engine {
@@ -58,6 +60,7 @@ impl Engine {
             full: AtomicU64::new(0),
             asked: Mutex::default(),
             snapshots: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -97,8 +100,15 @@ async fn answer(State(engine): State<Arc<Engine>>, request: Request) -> Response
             format!("{query} {}", String::from_utf8_lossy(&body));
         return search(&engine).await;
     }
-    // Aliases, templates, indices: all is as it should be.
+    // Aliases, templates, indices: all is as it should be, unless somebody took the index away.
     let found = path.starts_with("/_alias/");
+    if found && engine.gone.load(Relaxed) > 0 {
+        return (StatusCode::NOT_FOUND, axum::Json(json!({ "error": "alias missing" })))
+            .into_response();
+    }
+    if path == "/_aliases" {
+        engine.gone.store(0, Relaxed);
+    }
     let said = if found { json!({ "evensong-v1": {} }) } else { json!({ "acknowledged": true }) };
     axum::Json(said).into_response()
 }
@@ -365,4 +375,19 @@ async fn a_new_generation_answers_while_the_old_one_ends() {
         }
     }
     is_clean(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_is_gone_is_made_anew() {
+    let (engine, url) = Engine::start().await;
+    let server = server(&url).await;
+    engine.gone.store(1, Relaxed);
+    engine.set(Mood::Status(404));
+    let answer = ask(&server).await;
+    assert_eq!((answer.status, &answer.json()["type"]), (503, &json!("search_unavailable")));
+    until(&server, "told", |ready| ready["search"]["ready"] == false).await;
+    engine.set(Mood::Well);
+    until(&server, "back", |ready| ready["search"]["ready"] == true).await;
+    assert_eq!(engine.gone.load(Relaxed), 0, "it was made anew");
+    assert_eq!(ask(&server).await.status, 200);
 }

@@ -184,6 +184,9 @@ fn id_of(line: &[u8]) -> Option<String> {
 /// A line; none where it is too long.
 type Line = Option<BytesMut>;
 
+/// Some programs write it before UTF-8, where it says nothing.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// The lines of a body.
 struct Lines {
     body: Incoming,
@@ -204,6 +207,11 @@ impl Lines {
         let (mut looked, mut is_too_long) = (0, false);
         loop {
             let end = self.rest[looked..].iter().position(|byte| *byte == b'\n');
+            if self.lines == 0 && self.rest.starts_with(BYTE_ORDER_MARK) {
+                self.rest.advance(BYTE_ORDER_MARK.len());
+                looked = 0;
+                continue;
+            }
             if let Some(at) = end {
                 let line = self.rest.split_to(looked + at);
                 self.rest.advance(1);

@@ -201,3 +201,25 @@ async fn two_processes_may_have_it_open_and_one_writes_at_a_time() {
     }
     scope.stop(Duration::ZERO).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_has_lost_its_list_is_refused_and_not_begun_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scope = Scope::new("test", Ledger::new());
+    let index = Embedded::start(folder.path(), scope.spawner()).await.expect("opened");
+    write(&index, &some_documents(&mut Dice(3), 5)).await;
+    let list = index.folder().join("meta.json");
+    drop(index);
+    scope.stop(Duration::ZERO).await;
+    let kept = std::fs::read(&list).expect("there");
+    std::fs::remove_file(&list).expect("removed");
+    let scope = Scope::new("test", Ledger::new());
+    let refused = Embedded::start(folder.path(), scope.spawner()).await.err();
+    assert!(refused.is_some_and(|error| error.to_string().contains("meta.json is missing")));
+    std::fs::write(&list, kept).expect("brought back");
+    let index = Embedded::start(folder.path(), scope.spawner()).await.expect("opened");
+    let found =
+        index.find(&wish(Question::default()), &Asker::server("test")).await.expect("found");
+    assert_eq!(found.total, 5);
+    scope.stop(Duration::ZERO).await;
+}

@@ -132,10 +132,18 @@ impl Writer {
         };
         let result = attempt();
         open.used = Instant::now();
-        // A writer that failed may have lost a thread, and holds what was not committed: it is not used again.
+        // A writer that failed may have lost a thread, and holds what was not committed: it is not used again, and what it
+        // has written in vain makes room for others.
         result.map_err(|error: TantivyError| {
-            self.open = None;
-            fault(&folder, &error)
+            let fault = fault(&folder, &error);
+            if let Some(mut open) = self.open.take() {
+                let cleared = open.writer.rollback();
+                let cleared = cleared.and_then(|_| open.writer.garbage_collect_files().wait());
+                if let Err(error) = cleared {
+                    tracing::warn!(%error, "what could not be written is not cleared away");
+                }
+            }
+            fault
         })
     }
 

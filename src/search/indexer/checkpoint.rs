@@ -41,7 +41,9 @@ impl Checkpoint {
 
     /// The beginning of another pass.
     pub fn rebuilding(self) -> Self {
-        Self { pass: self.pass + 1, rebuilding: true, cursors: BTreeMap::new(), ..self }
+        let (pass, cursors) = (self.pass + 1, BTreeMap::new());
+        // A height that a source once told in error ends with the pass.
+        Self { pass, rebuilding: true, cursors, height: 0, ..self }
     }
 }
 
@@ -58,7 +60,7 @@ mod tests {
         }
         let anew = kept.rebuilding();
         assert!(
-            (anew.pass, anew.rebuilding, anew.height) == (2, true, 7) && anew.cursors.is_empty()
+            (anew.pass, anew.rebuilding, anew.height) == (2, true, 0) && anew.cursors.is_empty()
         );
     }
 }

@@ -188,7 +188,9 @@ impl FieldMap {
         let end =
             (0..=DOCUMENT_TEXT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or(0));
-        let tags = self.tags.all(record).into_iter().map(name).filter(|tag| !tag.is_empty());
+        let (most_tags, of_tag) = DOCUMENT_TAGS;
+        let short = |tag: String| -> String { tag.trim().chars().take(of_tag).collect() };
+        let tags = self.tags.all(record).into_iter().map(short).filter(|tag| !tag.is_empty());
         let document = Document {
             id,
             kind: self.kind.first(record).map(name).unwrap_or_default(),
@@ -197,7 +199,7 @@ impl FieldMap {
             url: self.url.first(record),
             media: self.media.first(record),
             created_at,
-            tags: tags.take(DOCUMENT_TAGS).collect(),
+            tags: tags.take(most_tags).collect(),
             creator: self.creator.first(record).map(name),
             has_audio: self
                 .has_audio
