@@ -450,8 +450,8 @@ pub const QUERY_FILTERS: (usize, usize) = (16, 256);
 pub const HITS: usize = 20;
 /// and the most.
 pub const HITS_MOST: usize = 100;
-/// What is found lies in memory as it came or as it goes, and as it was read.
-pub const SEARCH_COPIES: usize = 2;
+/// What is found lies in memory as it came, as it was read, and as it goes.
+pub const SEARCH_COPIES: usize = 3;
 /// Titles that are suggested, where nothing is said; the most is twice that.
 pub const SUGGESTIONS: usize = 10;
 /// A cursor carries the name of a snapshot, which of a search engine is up to some hundred bytes a shard.
@@ -521,6 +521,11 @@ pub const ENGINE_IN_FLIGHT: usize = 64;
 pub const fn found_bytes(limit: usize, wants_text: bool) -> usize {
     let text = if wants_text { 2 * DOCUMENT_TEXT_BYTES } else { 0 };
     32 * KIB + limit * (20 * KIB + text)
+}
+/// As an engine writes it, it may be longer: one has six letters for half a character that needs four bytes.
+pub const fn engine_found_bytes(limit: usize, wants_text: bool) -> u64 {
+    let bytes = (found_bytes(limit, wants_text) * 5 / 2) as u64;
+    if bytes < ENGINE_ANSWER_BYTES { bytes } else { ENGINE_ANSWER_BYTES }
 }
 /// What is written at once may take so long there,
 pub const ENGINE_WRITE_WITHIN: Duration = Duration::from_secs(30);

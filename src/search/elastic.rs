@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Asker, Batch, Document, Found, Health, Index, Outcome, Position, SearchError, Wish};
-use crate::limits::{ENGINE_ANSWER_BYTES, ENGINE_LOOK, SEARCH_WITHIN, found_bytes};
+use crate::limits::{ENGINE_ANSWER_BYTES, ENGINE_LOOK, SEARCH_WITHIN, engine_found_bytes};
 use crate::tasks::Spawner;
 use crate::upstream::{Answer, Ask, Fault, Upstream};
 use snapshots::Snapshots;
@@ -138,19 +138,34 @@ impl Elastic {
         }
     }
 
+    /// As [`Elastic::find_with`]. An engine shows the whole of a text that has no place to cut it; then none is shown.
     async fn find_once(&self, wish: &Wish, asker: &Asker) -> Result<Found, SearchError> {
+        match self.find_with(wish, true, asker).await {
+            Err(SearchError::Upstream(error)) if matches!(error.fault, Fault::TooLong(_)) => {
+                self.find_with(wish, false, asker).await
+            }
+            found => found,
+        }
+    }
+
+    async fn find_with(
+        &self,
+        wish: &Wish,
+        with_snippets: bool,
+        asker: &Asker,
+    ) -> Result<Found, SearchError> {
         let snapshot = match &wish.after {
             Some(Position::Score(name, ..)) => Some(name.clone()),
             _ if wish.is_paged && ask::is_by_score(wish) => Some(self.snapshot(asker).await?),
             _ => None,
         };
-        let body = ask::body(wish, snapshot.as_deref());
+        let body = ask::body(wish, snapshot.as_deref(), with_snippets);
         let alias = [self.0.alias.as_str()];
         // A snapshot knows of which index it is.
         let parts = if snapshot.is_some() { SearchParts::None } else { SearchParts::Index(&alias) };
         let path = format!("{}?{}", parts.url(), ask::ANSWERED_WITH);
         let mut call = Call::new(Method::POST, path, Some(&body));
-        call.most_bytes = found_bytes(wish.limit, wish.wants_text) as u64;
+        call.most_bytes = engine_found_bytes(wish.limit, wish.wants_text);
         let said = self.say(call, asker).await?;
         if said.status == StatusCode::NOT_FOUND && snapshot.is_some() {
             return Err(SearchError::Expired);

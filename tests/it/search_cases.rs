@@ -42,6 +42,7 @@ cases! {
     pages_by_time_stay_while_documents_are_added;
     pages_by_relevance_are_of_one_moment;
     a_hundred_hits_fit_a_page;
+    the_largest_documents_fit_a_page;
     snippets_are_safe_and_show_what_fits;
     a_document_comes_back_as_it_was;
     what_is_put_again_takes_its_place_and_what_is_deleted_is_gone;
@@ -302,6 +303,26 @@ async fn a_hundred_hits_fit_a_page(searching: &Searching, kind: &str) {
     searching.put(&documents).await;
     let page = searching.get(&format!("/api/search?q=granary&type={kind}&limit=100")).await.json();
     assert_eq!((ids(&page).len(), &page["total"]["value"]), (100, &json!(120)));
+}
+
+/// Every field at its longest, in characters of four bytes, and a text that nothing can be cut out of.
+async fn the_largest_documents_fit_a_page(searching: &Searching, kind: &str) {
+    let made = |number: usize| {
+        let tags: Vec<_> =
+            (0..32).map(|tag| format!("{}{tag:02}", "\u{1F600}".repeat(62))).collect();
+        let link = format!("/{}", "u".repeat(2047));
+        json!({
+            "id": format!("{kind}/{number:02}/{}", "é".repeat(240)), "type": kind,
+            "title": format!("zebu {}", "\u{1F600}".repeat(250)), "text": format!("zebu {}", "\"".repeat(65_000)),
+            "url": link, "media": link, "tags": tags, "creator": "\u{1F600}".repeat(256), "has_audio": true,
+        })
+    };
+    for part in 0..4 {
+        searching.put(&(part * 10..part * 10 + 10).map(made).collect::<Vec<_>>()).await;
+    }
+    for limit in [1, 20, 40] {
+        assert_eq!(searching.ids(&format!("q=zebu&type={kind}&limit={limit}")).await.len(), limit);
+    }
 }
 
 async fn snippets_are_safe_and_show_what_fits(searching: &Searching, kind: &str) {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::limits::SNIPPET_CHARS;
 use crate::search::{Document, Found, Hit, Position, Sort, Wish, snippet};
 
 /// An answer to a search.
@@ -126,7 +127,8 @@ impl Row {
         };
         let Highlight { text, spelt } = self.highlight;
         let best = if marks(&spelt) > marks(&text) { spelt } else { text };
-        let snippet = snippet::html(&best.join("… "));
+        let marked: String = best.join("… ").chars().take(2 * SNIPPET_CHARS).collect();
+        let snippet = snippet::html(&marked);
         let mut document = Document::from(self._source);
         if !wants_text {
             document.text = String::new();

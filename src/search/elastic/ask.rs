@@ -17,8 +17,8 @@ const SHOWN: [&str; 9] =
 /// Beyond so many, they are not counted.
 const COUNTED: u64 = 10_000;
 
-/// The body of a search for `wish`, in `snapshot` if there is one.
-pub fn body(wish: &Wish, snapshot: Option<&str>) -> Value {
+/// The body of a search for `wish`, in `snapshot` if there is one; with pieces of texts only if there is room for them.
+pub fn body(wish: &Wish, snapshot: Option<&str>, with_snippets: bool) -> Value {
     let mut shown = SHOWN.to_vec();
     if wish.wants_text {
         shown.push("text");
@@ -32,7 +32,7 @@ pub fn body(wish: &Wish, snapshot: Option<&str>) -> Value {
         "track_total_hits": COUNTED,
         "timeout": format!("{}ms", SEARCH_WITHIN.as_millis() * 3 / 4),
     });
-    if wish.within == Within::All {
+    if wish.within == Within::All && with_snippets {
         body["highlight"] = highlight();
     }
     if let Some(id) = snapshot {
