@@ -68,3 +68,9 @@ def the_documented_headers_are_there(
     said = answers.get(str(response.status_code), {}).get("headers", {})
     missing = [name for name in said if name.lower() not in response.headers]
     assert not missing, f"{response.status_code} without {', '.join(missing)}"
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_context: object, text: object) -> bytes:
+    """Documents, one a line: whatever text the document allows is sent as it is."""
+    return text if isinstance(text, bytes) else str(text).encode(errors="surrogatepass")
