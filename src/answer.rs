@@ -12,7 +12,7 @@ use tokio_stream::Stream;
 
 use crate::ledger::Departure;
 use crate::limits::{ANSWER_BYTES, QUESTION_BYTES};
-use crate::search::SearchError;
+use crate::search::{Hit, SearchError};
 use crate::upstream::UpstreamError;
 
 pub use history::{History, Turn};
@@ -29,8 +29,10 @@ pub trait Responder: Send + Sync + 'static {
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<Piece, AnswerError>> + Send>>;
 
 /// A part of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
+    /// What it is from, before its text.
+    Sources(Vec<Hit>),
     /// What comes next of its text; pieces end anywhere, also within a word.
     Text(String),
     /// It is whole.

@@ -6,6 +6,7 @@ pub mod lease;
 pub mod limiter;
 pub mod log;
 pub mod memory;
+pub mod replay;
 pub mod ring;
 mod stake;
 mod sync;

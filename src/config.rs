@@ -6,6 +6,7 @@
 
 mod answer;
 mod cgroup;
+mod dialogue;
 mod door;
 mod graphql;
 mod indexer;
@@ -20,11 +21,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialogue::life::Patience;
 use crate::http::listen::DoorConfig;
 use crate::limits;
 use crate::speech::openai;
 use answer::AnswerSettings;
 pub use answer::{AnswerConfig, LlmUpstream};
+use dialogue::DialogueSettings;
 pub use door::AccessConfig;
 use door::{LimitSettings, TlsSettings};
 pub use graphql::GraphqlConfig;
@@ -54,6 +57,8 @@ pub struct Config {
     pub speech: SpeechConfig,
     /// Who writes answers.
     pub answer: AnswerConfig,
+    /// How long dialogues wait for listeners.
+    pub dialogue: Patience,
     /// What is searched; none: nothing.
     pub search: Option<SearchConfig>,
     /// What is indexed; none: nothing.
@@ -155,6 +160,7 @@ pub struct Settings {
     tls: TlsSettings,
     speech: SpeechSettings,
     answer: AnswerSettings,
+    dialogue: DialogueSettings,
     search: SearchSettings,
     indexer: IndexerSettings,
     graphql: GraphqlSettings,
@@ -261,6 +267,7 @@ impl Settings {
             data: search::data(&self.data),
             speech: self.speech.check(&self.upstream)?,
             answer: self.answer.check(&self.upstream)?,
+            dialogue: self.dialogue.check()?,
             // What is indexed goes into what is searched.
             indexer: indexer.filter(|_| search.is_some()),
             search,

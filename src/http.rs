@@ -6,6 +6,7 @@ pub mod admin;
 pub mod auth;
 mod body;
 mod connection;
+mod dialogue;
 mod error;
 mod extract;
 pub mod gate;
@@ -36,6 +37,7 @@ use utoipa_axum::routes;
 use crate::bounds::Budget;
 use crate::bounds::memory::Watch;
 use crate::bounds::memory::profile::Profiles;
+use crate::dialogue::Dialogues;
 use crate::ledger::{Departure, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -56,6 +58,8 @@ use routes::{Documented, Routes, Rule};
 pub struct Services {
     /// Who speaks.
     pub speech: Speech,
+    /// Who is asked, and answers.
+    pub dialogues: Dialogues,
     /// What is searched, if something is.
     pub search: Option<Search>,
     /// What brings records there, if something does.
@@ -145,6 +149,8 @@ pub struct Peer {
 fn public() -> Documented<Services> {
     let speech = Access::Scope(Scope::Speech);
     let (searching, admin) = (Access::Scope(Scope::Search), Access::Scope(Scope::Admin));
+    let talking = Access::Scope(Scope::Dialogue);
+    let listening = Access::Capability(Scope::Dialogue);
     let eleven = "/v1/text-to-speech/{voice}";
     let eleven_stream = "/v1/text-to-speech/{voice}/stream";
     Documented::none()
@@ -159,6 +165,11 @@ fn public() -> Documented<Services> {
         .post(speech, eleven_stream, routes!(speech::eleven::create_stream))
         .get(speech, "/v1/models", routes!(speech::voices::models))
         .get(speech, "/v1/models/{model}", routes!(speech::voices::model))
+        .post(talking, "/api/voice/converse", routes!(dialogue::converse))
+        .get(listening, "/api/voice/open-stream", routes!(dialogue::open_stream))
+        .get(listening, "/api/voice/dialogues/{id}/audio", routes!(dialogue::audio))
+        .delete(talking, "/api/voice/dialogues/{id}", routes!(dialogue::delete))
+        .post(talking, "/api/voice/dialogues/{id}/heard", routes!(dialogue::heard))
         .get(searching, "/api/search", routes!(search::find))
         .get(searching, "/api/search/suggest", routes!(search::suggest))
         .get(searching, "/api/search/indexer", routes!(search::indexer))

@@ -47,6 +47,12 @@ impl Default for Metrics {
         for end in StreamEnd::ALL {
             drop(all.speech_streams.get_or_create(&StreamEndLabel { end: *end }));
         }
+        for end in DialogueEnd::ALL {
+            drop(all.dialogues.get_or_create(&DialogueLabel { end: *end }));
+        }
+        for end in TurnEnd::ALL {
+            drop(all.dialogue_turns.get_or_create(&TurnLabel { end: *end }));
+        }
         for held in Left::ALL {
             drop(all.disconnect_to_free.0.get_or_create(&LeftLabel { held: *held }));
         }
@@ -152,6 +158,18 @@ metrics! {
     first_audio: Quick = "evensong" "first_audio" Seconds;
     /// From the seen FIN or RST to the last freed byte, by what was held.
     disconnect_to_free: QuickBy<LeftLabel> = "evensong" "disconnect_to_free" Seconds;
+    /// Dialogues that were over, by why.
+    dialogues: Family<DialogueLabel, Counter> = "evensong" "dialogues";
+    /// Turns of dialogues that ended, by how.
+    dialogue_turns: Family<TurnLabel, Counter> = "evensong" "dialogue_turns";
+    /// From a question to the first sound of its answer.
+    dialogue_first_audio: Quick = "evensong" "dialogue_first_audio" Seconds;
+    /// Texts and sounds that came for a turn that was over, and were dropped.
+    dialogue_late: Counter = "evensong" "dialogue_late";
+    /// Questions that were asked twice within a second, by the same client and in the same words.
+    dialogue_duplicates: Counter = "evensong" "dialogue_suspected_duplicates";
+    /// Dialogues that a sweep found, which nothing else had ended: a bug.
+    dialogues_stale: Counter = "evensong" "dialogues_stale";
     /// Worker processes started.
     worker_starts: Counter = "evensong" "worker_starts";
     /// Worker processes that died or were killed inside a job.
@@ -301,6 +319,16 @@ impl Metrics {
     /// Counts the end of a speech stream.
     pub fn stream_ended(&self, end: StreamEnd) {
         self.speech_streams.get_or_create(&StreamEndLabel { end }).inc();
+    }
+
+    /// Counts the end of a dialogue.
+    pub fn dialogue_ended(&self, end: DialogueEnd) {
+        self.dialogues.get_or_create(&DialogueLabel { end }).inc();
+    }
+
+    /// Counts the end of a turn.
+    pub fn turn_ended(&self, end: TurnEnd) {
+        self.dialogue_turns.get_or_create(&TurnLabel { end }).inc();
     }
 
     /// Everything, as text.

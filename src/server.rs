@@ -10,11 +10,13 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::answer::Responder;
+use crate::answer::found::Found;
 use crate::answer::llm::Llm;
 use crate::bounds::Budget;
 use crate::bounds::memory::profile::Profiles;
 use crate::bounds::memory::{Books, Watch};
 use crate::config::{Config, LlmUpstream, RemoteSpeech, ShutdownConfig};
+use crate::dialogue::{Dialogues, Means};
 use crate::http::admin::Shown;
 use crate::http::auth::Auth;
 use crate::http::graphql::Forwarding;
@@ -235,8 +237,9 @@ impl Server {
             tickets.sweep();
             std::future::ready(())
         });
+        let dialogues = dialogues(config, &core, &timers, searching.0.as_ref());
         let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
-        let services = services(config, &core, searching, auth, &profiles);
+        let services = services(config, &core, (searching, dialogues), auth, &profiles);
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();
         let mut door = config.door.clone();
@@ -365,7 +368,7 @@ impl Server {
 fn services(
     config: &Config,
     core: &Core,
-    (search, indexer, rows): Searching,
+    ((search, indexer, rows), dialogues): (Searching, Dialogues),
     auth: Auth,
     profiles: &Profiles,
 ) -> Services {
@@ -373,6 +376,7 @@ fn services(
     limits.start(&core.ledger);
     Services {
         speech: core.speech.clone(),
+        dialogues,
         search,
         indexer,
         graphql: forwarding(config, core),
@@ -387,6 +391,32 @@ fn services(
         heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
         started: Instant::now(),
     }
+}
+
+/// Who is asked: a language model, or, where there is none, the documents that are searched.
+fn dialogues(config: &Config, core: &Core, timers: &Scope, search: Option<&Search>) -> Dialogues {
+    let found = || {
+        let found = Found::new(search?.clone());
+        Some(Arc::new(found) as Arc<dyn Responder>)
+    };
+    let dialogues = Dialogues::new(Means {
+        speech: core.speech.clone(),
+        responder: core.responder.clone().or_else(found),
+        budget: core.budget.clone(),
+        metrics: core.metrics.clone(),
+        spawner: core.streams.spawner(),
+        patience: config.dialogue,
+    });
+    let (sweeping, forgetting) = (dialogues.clone(), dialogues.clone());
+    timers.spawner().every("dialogue sweep", limits::DIALOGUE_SWEEP_EVERY, move || {
+        sweeping.sweep();
+        std::future::ready(())
+    });
+    timers.spawner().every("idempotency sweep", limits::IDEMPOTENCY_AFTER, move || {
+        forgetting.forget_keys();
+        std::future::ready(())
+    });
+    dialogues
 }
 
 /// What is searched, if something is; what brings it there; and what the operator may ask of their clients.

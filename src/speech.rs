@@ -10,19 +10,23 @@ mod engine;
 mod espeak;
 #[cfg(any(feature = "leak-guards", feature = "leak-map"))]
 mod leaks;
+pub mod live;
 pub mod openai;
 mod output;
 mod passing;
 mod phrases;
 mod piece;
 pub mod process;
+mod recite;
 mod remote;
 pub mod resample;
+pub mod script;
 pub mod stretch;
 mod tone;
 mod utterance;
 pub mod voices;
 mod wav;
+pub mod words;
 pub mod worker;
 
 use std::sync::Arc;

@@ -75,7 +75,12 @@ impl Responder for Found {
         let pieces = stream::once(reply).flat_map(|reply| {
             let end = End { finish: Finish::Stop, usage: None };
             stream::iter(match reply {
-                Ok(reply) => vec![Ok(Piece::Text(reply.text)), Ok(Piece::End(end))],
+                Ok(Reply { text, sources }) => {
+                    let mut pieces = Vec::with_capacity(3);
+                    pieces.extend((!sources.is_empty()).then_some(Ok(Piece::Sources(sources))));
+                    pieces.extend([Ok(Piece::Text(text)), Ok(Piece::End(end))]);
+                    pieces
+                }
                 Err(error) => vec![Err(AnswerError::Search(error))],
             })
         });

@@ -1,6 +1,6 @@
-//! Things that are lent for a time: an unguessable token leads to a thing until its deadline, and
-//! only for the owner that it was lent to. Invariant: no more stand than the terms allow, for one
-//! owner or in all; what has passed its deadline cannot be had, whether it was swept yet or not.
+//! Things that are lent for a time: an unguessable token leads to a thing until its deadline, or until it is given back,
+//! and only for the owner that it was lent to. Invariant: no more stand than the terms allow, for one owner or in all; what
+//! has passed its deadline cannot be had, whether it was swept yet or not.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,8 +28,8 @@ pub struct Full {
     pub by_owner: bool,
 }
 
-/// 128 random bits.
-type Id = [u8; 16];
+/// 128 bits that nobody guesses.
+pub type Id = [u8; 16];
 
 /// Leases of one kind. Clones share them.
 pub struct Leases<T>(Arc<Inner<T>>);
@@ -53,7 +53,14 @@ struct Book<T> {
 struct Lease<T> {
     thing: T,
     owner: Arc<str>,
-    until: Instant,
+    /// None while somebody else sees to its end.
+    until: Option<Instant>,
+}
+
+impl<T> Lease<T> {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
 }
 
 impl<T> Leases<T> {
@@ -65,22 +72,72 @@ impl<T> Leases<T> {
 
     /// Lends `thing` to `owner`; the token leads to it.
     pub fn grant(&self, owner: Arc<str>, thing: T) -> Result<String, Full> {
-        let Terms { lasts, per_owner, most } = self.0.terms;
+        let id = self.id()?;
+        let until = Some(Instant::now() + self.0.terms.lasts);
+        self.lock().insert(self.0.terms, id, owner, until, || thing)?;
+        Ok(hex(&id))
+    }
+
+    /// Lends what `make` makes, of its token, until it is taken back.
+    pub fn hold(&self, owner: Arc<str>, make: impl FnOnce(&str) -> T) -> Result<T, Full>
+    where
+        T: Clone,
+    {
+        let id = self.id()?;
+        self.lock().insert(self.0.terms, id, owner, None, || make(&hex(&id))).cloned()
+    }
+
+    /// What is lent under `id`, which is somebody's own; what `make` makes where nothing is. It stands until it is taken
+    /// back, or given a deadline.
+    pub fn named(&self, id: Id, owner: Arc<str>, make: impl FnOnce() -> T) -> Result<T, Full>
+    where
+        T: Clone,
+    {
         let mut book = self.lock();
-        let own = |book: &Book<T>| book.owners.get(&owner).copied().unwrap_or(0);
-        if own(&book) >= per_owner || book.leases.len() >= most {
-            book.sweep();
+        let there = book.leases.get(&id).filter(|lease| !lease.is_over(Instant::now()));
+        if let Some(lease) = there {
+            return Ok(lease.thing.clone());
         }
-        let by_owner = own(&book) >= per_owner;
-        if by_owner || book.leases.len() >= most {
-            return Err(Full { retry_after: lasts, by_owner });
-        }
+        book.remove(&id);
+        book.insert(self.0.terms, id, owner, None, make).cloned()
+    }
+
+    /// Takes back what is lent under `id`.
+    pub fn drop_named(&self, id: &Id) {
+        let lease = self.lock().remove(id);
+        drop(lease);
+    }
+
+    /// What `token` leads to; it stays lent.
+    pub fn find(&self, token: &str) -> Option<T>
+    where
+        T: Clone,
+    {
+        let id = unhex(token)?;
+        let book = self.lock();
+        let lease = book.leases.get(&id).filter(|lease| !lease.is_over(Instant::now()))?;
+        Some(lease.thing.clone())
+    }
+
+    /// All that is lent.
+    pub fn all(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        self.lock().leases.values().map(|lease| lease.thing.clone()).collect()
+    }
+
+    /// Looks at each, and at its deadline, which may be changed.
+    pub fn for_each(&self, mut look: impl FnMut(&T, &mut Option<Instant>)) {
+        self.lock().leases.values_mut().for_each(|lease| look(&lease.thing, &mut lease.until));
+    }
+
+    fn id(&self) -> Result<Id, Full> {
         let mut id = Id::default();
         // Without randomness a token could be guessed: then none is lent.
-        getrandom::fill(&mut id).map_err(|_| Full { retry_after: lasts, by_owner: false })?;
-        *book.owners.entry(Arc::clone(&owner)).or_default() += 1;
-        book.leases.insert(id, Lease { thing, owner, until: Instant::now() + lasts });
-        Ok(hex(&id))
+        let full = Full { retry_after: self.0.terms.lasts, by_owner: false };
+        getrandom::fill(&mut id).map_err(|_| full)?;
+        Ok(id)
     }
 
     /// Ends the lease that `token` leads to, and gives its thing; a token works once.
@@ -88,7 +145,7 @@ impl<T> Leases<T> {
         let id = unhex(token)?;
         let mut book = self.lock();
         let lease = book.remove(&id)?;
-        (Instant::now() < lease.until).then_some(lease.thing)
+        (!lease.is_over(Instant::now())).then_some(lease.thing)
     }
 
     /// Ends what has passed its deadline.
@@ -112,6 +169,29 @@ impl<T> Leases<T> {
 }
 
 impl<T> Book<T> {
+    /// Where there is room for one more of `owner`.
+    fn insert(
+        &mut self,
+        terms: Terms,
+        id: Id,
+        owner: Arc<str>,
+        until: Option<Instant>,
+        make: impl FnOnce() -> T,
+    ) -> Result<&T, Full> {
+        let Terms { lasts, per_owner, most } = terms;
+        let own = |book: &Self| book.owners.get(&owner).copied().unwrap_or(0);
+        if own(self) >= per_owner || self.leases.len() >= most {
+            self.sweep();
+        }
+        let by_owner = own(self) >= per_owner;
+        if by_owner || self.leases.len() >= most {
+            return Err(Full { retry_after: lasts, by_owner });
+        }
+        *self.owners.entry(Arc::clone(&owner)).or_default() += 1;
+        let lease = Lease { thing: make(), owner, until };
+        Ok(&self.leases.entry(id).insert_entry(lease).into_mut().thing)
+    }
+
     fn remove(&mut self, id: &Id) -> Option<Lease<T>> {
         let lease = self.leases.remove(id)?;
         if let Some(count) = self.owners.get_mut(&lease.owner) {
@@ -125,7 +205,7 @@ impl<T> Book<T> {
 
     fn sweep(&mut self) {
         let now = Instant::now();
-        let over = self.leases.iter().filter(|(_, lease)| lease.until <= now);
+        let over = self.leases.iter().filter(|(_, lease)| lease.is_over(now));
         let over: Vec<Id> = over.map(|(id, _)| *id).collect();
         for id in over {
             self.remove(&id);

@@ -71,6 +71,8 @@ async fn print(mut answer: Pieces, config: &Config) -> anyhow::Result<ExitCode> 
     let mut out = Out { is_terminal: std::io::stdout().is_terminal(), last: '\n' };
     while let Some(piece) = answer.next().await {
         let heard = match piece {
+            // They are named in the text as well.
+            Ok(Piece::Sources(_)) => Ok(()),
             Ok(Piece::Text(text)) => out.write(&text),
             Ok(Piece::End(end)) => {
                 note(&end.finish);

@@ -87,6 +87,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("answer.llm.max_tokens", Kind::Whole, "0", "Longest answer; 0: the server's own limit"),
     key("answer.llm.temperature", Kind::Number, "-1", "0 to 2; -1: as the server has it"),
+    key("dialogue.attach_seconds", Kind::Number, "30", "From a question to its first listener"),
+    key(
+        "dialogue.grace_seconds",
+        Kind::Number,
+        "10",
+        "A listener may come back, where it asked to",
+    ),
     key("search.enabled", Kind::Switch, "true", "Keep and search documents"),
     key("search.guide", Kind::Switch, "true", "Begin a new index with Evensong's documentation"),
     key("search.elasticsearch_url", Kind::Text, "", "Elasticsearch or OpenSearch; none: on disk"),

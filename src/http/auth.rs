@@ -58,6 +58,8 @@ pub enum Access {
     Key,
     /// Who has a key of this scope.
     Scope(Scope),
+    /// Who has a key of this scope, or brings a capability, which the handler knows or does not.
+    Capability(Scope),
 }
 
 /// Somebody who asks.
@@ -164,9 +166,14 @@ impl Auth {
         if access == Access::Public {
             return Ok(Arc::clone(&self.0.anybody));
         }
+        if matches!(access, Access::Capability(_)) && has_capability(uri) {
+            return Ok(Arc::clone(&self.0.anybody));
+        }
         let principal = self.principal(method, uri, headers)?;
         match access {
-            Access::Scope(scope) if !principal.scopes.contains(&scope) => {
+            Access::Scope(scope) | Access::Capability(scope)
+                if !principal.scopes.contains(&scope) =>
+            {
                 Err(if principal.keyless { Denied::Keyless } else { Denied::Scope(scope) })
             }
             _ => Ok(principal),
@@ -217,6 +224,10 @@ fn presented<'a>(path: &str, headers: &'a HeaderMap) -> Option<&'a str> {
 /// The ticket in a query.
 pub fn ticket(uri: &Uri) -> Option<&str> {
     uri.query()?.split('&').find_map(|pair| pair.strip_prefix("ticket="))
+}
+
+fn has_capability(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("capability=")))
 }
 
 #[cfg(test)]

@@ -29,8 +29,9 @@ const ABOUT: &str = "Evensong speaks: text comes in, and sound goes out while it
     and not to pages of other sites. What is no HTTP, or breaks its limits before a request can be told \
     from it, is answered without a body, and the connection ends.";
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("Speech", "From text to sound."),
+    ("Dialogues", "From a question to the sound of its answer."),
     ("Voices and models", "What can be asked for."),
     ("Search", "Documents, and whoever knows more by GraphQL."),
     ("Keys", "For those who cannot send headers."),
@@ -106,15 +107,17 @@ pub fn assemble<'a>(
 const BEARER: &str = "bearerAuth";
 const ELEVEN: &str = "elevenLabsKey";
 const TICKET: &str = "ticket";
+const CAPABILITY: &str = "capability";
 
 /// The ways in which a key may come; see `auth.rs`.
-fn schemes() -> [(String, RefOr<SecurityScheme>); 3] {
+fn schemes() -> [(String, RefOr<SecurityScheme>); 4] {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("An API key. What it is good for are its scopes."))
         .build();
     let eleven = "An API key, in the header that ElevenLabs' clients send.";
     let ticket = "What `POST /api/tickets` gave: good for one `GET`, for half a minute.";
+    let capability = "What stands in the addresses that `POST /api/voice/converse` gave: good for that dialogue.";
     let key = |way: fn(ApiKeyValue) -> ApiKey, name, text| {
         SecurityScheme::ApiKey(way(ApiKeyValue::with_description(name, text)))
     };
@@ -122,6 +125,7 @@ fn schemes() -> [(String, RefOr<SecurityScheme>); 3] {
         (BEARER.into(), SecurityScheme::Http(bearer).into()),
         (ELEVEN.into(), key(ApiKey::Header, "xi-api-key", eleven).into()),
         (TICKET.into(), key(ApiKey::Query, "ticket", ticket).into()),
+        (CAPABILITY.into(), key(ApiKey::Query, "capability", capability).into()),
     ]
 }
 
@@ -130,10 +134,11 @@ fn security(rule: &Rule) -> Option<Vec<SecurityRequirement>> {
     let scope = match rule.access {
         Access::Public => return Some(Vec::new()),
         Access::Key => None,
-        Access::Scope(scope) => Some(scope.name()),
+        Access::Scope(scope) | Access::Capability(scope) => Some(scope.name()),
     };
     let eleven = rule.path.starts_with(super::auth::ELEVEN_PATHS).then_some(ELEVEN);
     let ticket = (rule.method == Method::GET).then_some(TICKET);
-    let ways = [Some(BEARER), eleven, ticket].into_iter().flatten();
+    let capability = matches!(rule.access, Access::Capability(_)).then_some(CAPABILITY);
+    let ways = [Some(BEARER), eleven, ticket, capability].into_iter().flatten();
     Some(ways.map(|way| SecurityRequirement::new(way, scope)).collect())
 }

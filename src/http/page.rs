@@ -1,10 +1,12 @@
 //! The page and its files, carried in the binary. Invariant: nothing is loaded from elsewhere, which
 //! the content policy makes the browser see to; a file that has not changed is answered by 304.
 
+use std::sync::LazyLock;
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use rust_embed::Embed;
+use rust_embed::{Embed, EmbeddedFile};
 
 use super::error;
 use super::extract::Path;
@@ -61,6 +63,7 @@ pub async fn docs(request: Request) -> Response {
             (String = "text/css; charset=utf-8"),
             (String = "text/javascript; charset=utf-8"),
             (String = "image/svg+xml"),
+            (String = "audio/mpeg"),
         )),
         (status = 304, description = "It has not changed (`If-None-Match`)."),
         (status = 404, description = "There is no such file."),
@@ -70,12 +73,39 @@ pub async fn asset(Path(path): Path<String>, request: Request) -> Response {
     file(&path, request).await
 }
 
+/// Where the sound is that is played while an answer is thought about. Its name has its hash in it, so that a browser has it
+/// for good.
+pub fn thinking_sound() -> &'static str {
+    static ADDRESS: LazyLock<String> = LazyLock::new(|| {
+        let file = Files::get(THINKING).expect("the sound is part of the page");
+        let (name, ending) = THINKING.rsplit_once('.').expect("it has an ending");
+        format!("/assets/{name}.{}.{ending}", hash(&file))
+    });
+    &ADDRESS
+}
+
+const THINKING: &str = "thinking.mp3";
+
+/// The file of that name, and whether its name says which of its contents is meant: `name.<hash>.ending`.
+fn find(path: &str) -> Option<(EmbeddedFile, bool)> {
+    if let Some(file) = Files::get(path) {
+        return Some((file, false));
+    }
+    let (rest, ending) = path.rsplit_once('.')?;
+    let (name, wanted) = rest.rsplit_once('.')?;
+    let file = Files::get(&format!("{name}.{ending}"))?;
+    (hash(&file) == wanted).then_some((file, true))
+}
+
+fn hash(file: &EmbeddedFile) -> String {
+    let bytes = &file.metadata.sha256_hash()[..16];
+    bytes.iter().fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
+}
+
 async fn file(path: &str, request: Request) -> Response {
-    let Some(file) = Files::get(path) else { return error::no_route(request).await };
-    let tag = file.metadata.sha256_hash()[..16]
-        .iter()
-        .fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}"))
-        + "\"";
+    let Some((file, is_hashed)) = find(path) else { return error::no_route(request).await };
+    let tag = format!("\"{}\"", hash(&file));
+    let caching = if is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
     let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let unchanged = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
     let mut response = if unchanged {
@@ -86,7 +116,7 @@ async fn file(path: &str, request: Request) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, content_type(path)),
-        (header::CACHE_CONTROL, "no-cache"),
+        (header::CACHE_CONTROL, caching),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -107,6 +137,7 @@ fn content_type(path: &str) -> &'static str {
         Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
         Some("png") => "image/png",
+        Some("mp3") => "audio/mpeg",
         Some("json" | "webmanifest") => "application/json",
         _ => "application/octet-stream",
     }

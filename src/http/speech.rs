@@ -4,7 +4,7 @@
 
 mod deliver;
 pub mod eleven;
-mod told;
+pub mod told;
 pub mod voices;
 
 use std::sync::Arc;
@@ -103,15 +103,12 @@ pub async fn create(
     let voice = asked.voice.map(|voice| match voice {
         VoiceName::Name(name) | VoiceName::Object { id: name } => name,
     });
-    if asked.instructions.as_ref().is_some_and(|text| text.chars().count() > SPEECH_INPUT_CHARS) {
-        let message = format!("instructions is longer than {SPEECH_INPUT_CHARS} characters");
-        return Err(ApiError::parameter("instructions", "instructions_too_long", message));
-    }
+    let instructions = instructions(asked.instructions)?;
     let asker = Asker { services: &services, peer, id };
     let (mut utterance, places) = asker.utterance(asked.input, "input", asked.speed)?;
     utterance.format = format(asked.response_format.as_deref())?;
     (utterance.voice, utterance.model) = (voice, asked.model);
-    utterance.instructions = asked.instructions;
+    utterance.instructions = instructions;
     if as_events {
         utterance.extra_bytes = SSE_SCRATCH_BYTES;
         return Ok(deliver::begin(&services, utterance, places, began).await?.events());
@@ -136,11 +133,7 @@ impl Asker<'_> {
             let message = format!("{param} is longer than {SPEECH_INPUT_CHARS} characters");
             return Err(ApiError::parameter(param, "input_too_long", message));
         }
-        let speed = speed.unwrap_or(1.0);
-        if !SPEEDS.contains(&speed) {
-            let message = format!("speed {speed} is not between 0.25 and 4");
-            return Err(ApiError::parameter("speed", "speed_out_of_range", message));
-        }
+        let speed = self::speed(speed)?;
         let Peer { client, principal, departure, .. } = self.peer;
         let places = self.services.limits.start_stream(client, &principal, chars)?;
         let utterance = Utterance {
@@ -159,16 +152,40 @@ impl Asker<'_> {
     }
 }
 
+/// How fast it is to be spoken, if that can be.
+pub fn speed(asked: Option<f32>) -> Result<f32, ApiError> {
+    let speed = asked.unwrap_or(1.0);
+    if SPEEDS.contains(&speed) {
+        return Ok(speed);
+    }
+    let message = format!("speed {speed} is not between 0.25 and 4");
+    Err(ApiError::parameter("speed", "speed_out_of_range", message))
+}
+
+/// How it is to be spoken, in words, if they are not too many.
+pub fn instructions(asked: Option<String>) -> Result<Option<String>, ApiError> {
+    if asked.as_ref().is_some_and(|text| text.chars().count() > SPEECH_INPUT_CHARS) {
+        let message = format!("instructions is longer than {SPEECH_INPUT_CHARS} characters");
+        return Err(ApiError::parameter("instructions", "instructions_too_long", message));
+    }
+    Ok(asked)
+}
+
 fn format(name: Option<&str>) -> Result<Format, ApiError> {
+    format_of("response_format", name)
+}
+
+/// The format of that name, which came as `param`.
+pub fn format_of(param: &'static str, name: Option<&str>) -> Result<Format, ApiError> {
     let Some(name) = name else { return Ok(Format::DEFAULT) };
     Format::named(name).ok_or_else(|| {
         let known = Format::ALL.map(Format::name).join(", ");
         let message = if NOT_BUILT.contains(&name) {
-            format!("response_format {name} is not in this build; it makes {known}")
+            format!("{param} {name} is not in this build; it makes {known}")
         } else {
-            format!("unknown response_format '{}'; this build makes {known}", short(name))
+            format!("unknown {param} '{}'; this build makes {known}", short(name))
         };
-        ApiError::parameter("response_format", "unsupported_format", message)
+        ApiError::parameter(param, "unsupported_format", message)
     })
 }
 

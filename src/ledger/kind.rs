@@ -55,6 +55,12 @@ kinds! {
     Body = "body", standing: false, fds: 0;
     /// A speech stream, from its admission to its last freed byte.
     SpeechStream = "speech_stream", standing: false, fds: 0;
+    /// A dialogue, with all that it keeps for its listeners.
+    Dialogue = "dialogue", standing: false, fds: 0;
+    /// A turn of a dialogue while it is being written and spoken.
+    Turn = "turn", standing: false, fds: 0;
+    /// Somebody who listens to a dialogue.
+    Ear = "dialogue_listener", standing: false, fds: 0;
     /// A piece of text that waits for a worker or is spoken by one.
     Job = "job", standing: false, fds: 0;
     /// A search, or another look into the index, until the last byte of its answer.

@@ -83,6 +83,34 @@ values! {
 }
 
 values! {
+    /// Why a dialogue was over.
+    DialogueEnd {
+        /// Its last listener left.
+        Left = "left",
+        /// Nobody came, or came back, in time.
+        Expired = "expired",
+        /// Somebody ended it.
+        Deleted = "deleted",
+        /// The server left.
+        Leaving = "leaving",
+        /// A sweep found it.
+        Stale = "stale",
+    }
+}
+
+values! {
+    /// How a turn of a dialogue ended.
+    TurnEnd {
+        /// All was said.
+        Done = "done",
+        /// Its asker wanted no more.
+        Interrupted = "interrupted",
+        /// It broke off.
+        Failed = "failed",
+    }
+}
+
+values! {
     /// What a client that left had held.
     Left {
         /// Its connection.
@@ -116,6 +144,16 @@ labels! {
     StreamEndLabel {
         /// How it ended.
         end: StreamEnd,
+    }
+    /// The label of `All::dialogues`.
+    DialogueLabel {
+        /// Why it was over.
+        end: DialogueEnd,
+    }
+    /// The label of `All::dialogue_turns`.
+    TurnLabel {
+        /// How it ended.
+        end: TurnEnd,
     }
     /// The label of `All::disconnect_to_free`.
     LeftLabel {

@@ -11,6 +11,7 @@ use super::output::{Output, Reader};
 use super::passing::{Failure, Passing};
 use super::phrases::{Found, Key, Phrases};
 use super::remote::Bringer;
+use super::script::Script;
 use super::voices::Voice;
 use super::{
     Comes, ENGINE_NAMES, Engine, Health, Made, RemoteEngine, Speaking, SpeechError, Spoken,
@@ -61,15 +62,7 @@ impl Parts {
             Health::Starting => return Err(self.unavailable(engine, "it is starting".into())),
             Health::Unavailable(reason) => return Err(self.unavailable(engine, reason)),
         };
-        let asked = utterance.voice.as_deref();
-        let voice = match is_fallback {
-            // What was asked for may be another engine's; here, any other is better than none.
-            true => {
-                let voices = engine.voices();
-                asked.and_then(|name| voices.find(name)).unwrap_or_else(|| voices.default_voice())
-            }
-            false => self.voice(engine, asked)?,
-        };
+        let voice = self.voice_of(engine, utterance.voice.as_deref(), is_fallback)?;
         let text = match engine {
             Engine::Pieces(_) => clause::speakable(&utterance.text),
             // As the client wrote it: such an engine has its own way with numbers and signs.
@@ -168,7 +161,7 @@ impl Parts {
 
     /// For one reader, made here, through a ring.
     fn stream(&self, wanted: Wanted) -> Result<Speaking, SpeechError> {
-        self.check_wait(&wanted)?;
+        self.check_wait(wanted.engine)?;
         let plan = wanted.utterance.format.plan();
         let departure = wanted.utterance.departure.clone();
         let bytes = plan.stream_bytes() + wanted.utterance.extra_bytes;
@@ -191,7 +184,7 @@ impl Parts {
         let mut stake = None;
         let mut failure = Failure::default();
         let found = self.phrases.find(wanted.key(), &failure, || -> Result<_, SpeechError> {
-            self.check_wait(&wanted)?;
+            self.check_wait(wanted.engine)?;
             let plan = wanted.utterance.format.plan();
             let upstream = match wanted.engine {
                 Engine::Pieces(_) => 0,
@@ -246,9 +239,9 @@ impl Parts {
                 return spoken;
             }
         };
+        let text = wanted.text.clone();
         let speaker = utterance::Speaker {
             engine,
-            text: wanted.text.clone(),
             voice: wanted.voice.engine_name.clone(),
             speed: wanted.utterance.speed,
             owner: Arc::clone(&wanted.utterance.owner),
@@ -258,14 +251,14 @@ impl Parts {
             spoken: spoken.clone(),
         };
         self.spawner.spawn_for(client, Kind::Task, owner, async move {
-            speaker.run(output, scope.stopping()).await;
+            speaker.run(Script::whole(text), output, scope.stopping()).await;
             drop(stake);
         });
         spoken
     }
 
-    fn check_wait(&self, wanted: &Wanted) -> Result<(), SpeechError> {
-        let wait = wanted.engine.projected_wait();
+    pub fn check_wait(&self, engine: &Engine) -> Result<(), SpeechError> {
+        let wait = engine.projected_wait();
         if wait <= limits::FIRST_PIECE_WAIT_MOST {
             return Ok(());
         }
@@ -293,7 +286,7 @@ impl Parts {
         Ok(stake)
     }
 
-    fn unavailable(&self, engine: &Engine, reason: String) -> SpeechError {
+    pub fn unavailable(&self, engine: &Engine, reason: String) -> SpeechError {
         self.metrics.refuse(Refusal::Engine);
         SpeechError::Unavailable { engine: engine.name(), reason }
     }
@@ -309,6 +302,20 @@ impl Parts {
         })
     }
 
+    /// The voice of that name; where another engine was asked, any other is better than none.
+    pub fn voice_of(
+        &self,
+        engine: &Engine,
+        asked: Option<&str>,
+        is_fallback: bool,
+    ) -> Result<Voice, SpeechError> {
+        if !is_fallback {
+            return self.voice(engine, asked);
+        }
+        let voices = engine.voices();
+        Ok(asked.and_then(|name| voices.find(name)).unwrap_or_else(|| voices.default_voice()))
+    }
+
     pub fn voice(&self, engine: &Engine, asked: Option<&str>) -> Result<Voice, SpeechError> {
         let voices = engine.voices();
         let asked = asked.or(self.default_voice.as_deref());
@@ -322,7 +329,7 @@ impl Parts {
 }
 
 /// What TLS towards an engine elsewhere costs a stream.
-fn tls_bytes(engine: &dyn RemoteEngine) -> usize {
+pub fn tls_bytes(engine: &dyn RemoteEngine) -> usize {
     if engine.is_tls() { limits::TLS_BYTES } else { 0 }
 }
 

@@ -98,6 +98,16 @@ impl Audio {
         self.bytes = bytes;
     }
 
+    /// How long what was made so far is.
+    pub fn made_ms(&self) -> u64 {
+        self.made * 1000 / u64::from(SPEECH_HZ)
+    }
+
+    /// Samples at 24 kHz that about `input` samples become.
+    pub fn output_samples(&self, input: usize) -> u64 {
+        (input as f64 * self.factor * f64::from(SPEECH_HZ) / f64::from(self.hz)) as u64
+    }
+
     /// Input samples that surely become no more than `output` samples.
     pub fn input_samples(&self, output: usize) -> u32 {
         let stretched = output as u64 * u64::from(self.hz) / u64::from(SPEECH_HZ);

@@ -61,9 +61,14 @@ impl Plan {
 
     /// All that a stream can hold that comes from elsewhere and is encoded here.
     pub const fn recoded_bytes(self) -> usize {
-        let encoder = self.scratch_bytes - limits::SPEECH_SCRATCH_BYTES;
+        let encoder = self.encoder_bytes();
         let own = limits::RECODED_RING_PAGES * limits::PAGE_BYTES + limits::RECODE_SCRATCH_BYTES;
         own + encoder + limits::UPSTREAM_SIDE_BYTES + limits::LISTENER_BYTES
+    }
+
+    /// The encoder's part of the scratch.
+    pub const fn encoder_bytes(self) -> usize {
+        self.scratch_bytes - limits::SPEECH_SCRATCH_BYTES
     }
 
     /// All that a shared stream can hold beside what its readers do.
@@ -114,6 +119,17 @@ impl Format {
             Format::Flac => 24_000,
             Format::Wav | Format::Pcm => SPEECH_HZ as usize * 2,
         }
+    }
+
+    /// What a stream of this format begins with, out of its first bytes: who comes in the middle needs it first.
+    pub fn preamble(self, first: &bytes::Bytes) -> bytes::Bytes {
+        let bytes = match self {
+            Format::Mp3 | Format::Pcm => 0,
+            Format::Opus => opus::HEADER_BYTES,
+            Format::Flac => flac::HEADER_BYTES,
+            Format::Wav => WAV_HEADER_BYTES,
+        };
+        first.slice(..bytes.min(first.len()))
     }
 
     /// See [`Plan`].

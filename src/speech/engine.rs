@@ -56,24 +56,37 @@ pub enum Ahead {
         /// Of the stream's ring.
         gauge: ring::Gauge,
     },
+    /// As [`Ahead::Live`], of a stream for several.
+    Heard {
+        /// All that was made so far.
+        made: Duration,
+        /// When the first of it was.
+        since: Instant,
+        /// Bytes written, and bytes of those that the foremost listener took; none when it is over.
+        progress: Progress,
+    },
 }
+
+/// See [`Ahead::Heard`].
+pub type Progress = Arc<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
 
 impl Ahead {
     /// Whether nothing was made yet: nobody has heard anything, so that nobody hears a gap.
     pub fn is_new(&self) -> bool {
         match self {
             Ahead::Fixed(ahead) => ahead.is_zero(),
-            Ahead::Live { made, .. } => made.is_zero(),
+            Ahead::Live { made, .. } | Ahead::Heard { made, .. } => made.is_zero(),
         }
     }
 
     /// At this moment; a stream that is over needs nothing.
     pub fn now(&self) -> Duration {
-        let (made, since, gauge) = match self {
+        let (made, since, progress) = match self {
             Ahead::Fixed(ahead) => return *ahead,
-            Ahead::Live { made, since, gauge } => (*made, since, gauge),
+            Ahead::Live { made, since, gauge } => (*made, since, gauge.progress()),
+            Ahead::Heard { made, since, progress } => (*made, since, progress()),
         };
-        let in_ring = match gauge.progress() {
+        let in_ring = match progress {
             None => return Duration::MAX,
             Some((0, _)) => Duration::ZERO,
             Some((written, taken)) => made.mul_f64((written - taken) as f64 / written as f64),

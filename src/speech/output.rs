@@ -2,16 +2,20 @@
 //! bytes, an end, and whether anybody still listens; whether one reader follows a ring or several
 //! share a log is decided when the stream is admitted.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use super::Ahead;
+use super::live::{Part, Sink, failure};
 use super::passing::Passing;
 use super::phrases::Keep;
+use super::words::Word;
+use super::{Ahead, SpeechError};
 use crate::bounds::ring::{Broken, Closed};
 use crate::bounds::{Stake, log, ring};
 
@@ -21,6 +25,8 @@ pub enum Output {
     Pipe(ring::Writer),
     /// For several, kept whole; at its good end it may be kept as a phrase.
     Log(log::Writer, Option<Keep>),
+    /// For whoever has a place for it, who is told how it ended.
+    Live(Arc<dyn Sink>, oneshot::Sender<Result<(), SpeechError>>),
 }
 
 /// The consuming end, a stream of encoded bytes.
@@ -45,6 +51,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.room(bytes).await,
             Output::Log(writer, _) => writer.room(bytes).await,
+            Output::Live(sink, _) => poll_fn(|cx| sink.poll_room(bytes, cx)).await,
         }
     }
 
@@ -53,6 +60,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.lag_below(bytes).await,
             Output::Log(..) => Ok(()),
+            Output::Live(sink, _) => poll_fn(|cx| sink.poll_lag_below(bytes, cx)).await,
         }
     }
 
@@ -61,6 +69,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.room_now(),
             Output::Log(writer, _) => writer.room_now(),
+            Output::Live(sink, _) => sink.room_now(),
         }
     }
 
@@ -69,6 +78,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.progress(),
             Output::Log(writer, _) => (writer.written(), writer.written()),
+            Output::Live(sink, _) => sink.progress().unwrap_or_default(),
         }
     }
 
@@ -77,6 +87,33 @@ impl Output {
         match self {
             Output::Pipe(writer) => Ahead::Live { made, since, gauge: writer.gauge() },
             Output::Log(..) => Ahead::Fixed(Duration::ZERO),
+            Output::Live(sink, _) => {
+                let sink = Arc::downgrade(sink);
+                let progress = move || sink.upgrade()?.progress();
+                Ahead::Heard { made, since, progress: Arc::new(progress) }
+            }
+        }
+    }
+
+    /// Whether it is told which words are spoken when, and so takes as much at once as they are long.
+    pub fn takes_words(&self) -> bool {
+        matches!(self, Output::Live(..))
+    }
+
+    /// Appends `data`, in which `words` of `clause` begin, and which ends `ends_ms` after the stream's first sample.
+    pub async fn write_part(
+        &mut self,
+        data: &[u8],
+        clause: u32,
+        words: Vec<Word>,
+        ends_ms: u64,
+    ) -> Result<(), Closed> {
+        match self {
+            Output::Live(..) if data.is_empty() && words.is_empty() => Ok(()),
+            Output::Live(sink, _) => {
+                sink.write(Part { audio: Bytes::copy_from_slice(data), clause, words, ends_ms })
+            }
+            _ => self.write(data).await,
         }
     }
 
@@ -85,6 +122,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.write(data).await,
             Output::Log(writer, _) => writer.write(data).await,
+            Output::Live(..) => Box::pin(self.write_part(data, 0, Vec::new(), 0)).await,
         }
     }
 
@@ -93,6 +131,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.closed().await,
             Output::Log(writer, _) => writer.closed().await,
+            Output::Live(sink, _) => poll_fn(|cx| sink.poll_closed(cx)).await,
         }
     }
 
@@ -114,6 +153,8 @@ impl Output {
                     keep.done(whole);
                 }
             }
+            // Whoever waited for it may have left just now.
+            Output::Live(_, over) => drop(over.send(Ok(()))),
         }
     }
 
@@ -122,6 +163,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.fail(reason),
             Output::Log(writer, _) => writer.fail(reason),
+            Output::Live(_, over) => drop(over.send(Err(failure(reason)))),
         }
     }
 
@@ -130,6 +172,7 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.abort(reason),
             Output::Log(writer, _) => writer.fail(reason),
+            live @ Output::Live(..) => live.fail(reason),
         }
     }
 }

@@ -2,22 +2,19 @@
 //! for only when the ring has room for all that it may yield; the reader's leaving is seen at every
 //! wait; a worker that dies costs one piece, which goes on behind the last word that was delivered.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::audio::{Audio, STEP_SAMPLES};
 use super::encode::Format;
 use super::output::Output;
-use super::{Ended, Job, LEAVING, PieceEngine, Said, Spoken, clause};
+use super::script::{Passage, Script};
+use super::words::{Word, spread};
+use super::{Ended, Job, LEAVING, PieceEngine, Said, Spoken};
 use crate::bounds::ring::Closed;
 use crate::limits::{self, SPEECH_HZ};
 use crate::metrics::{Metrics, StreamEnd};
 
-/// Silence between pieces at speed 1.0, by what ends them: the engines leave it to the next clause.
-const PAUSE_SENTENCE: Duration = Duration::from_millis(350);
-const PAUSE_CLAUSE: Duration = Duration::from_millis(180);
-const PAUSE_PARAGRAPH: Duration = Duration::from_millis(550);
 /// Times that a piece is tried again after its worker was lost.
 const RETRIES: u32 = 1;
 /// Words of one text that may be left out because workers die of them.
@@ -29,8 +26,6 @@ const ENGINE_SPEED_LEAST: f32 = 0.457;
 /// What it takes to speak one stream.
 pub struct Speaker {
     pub engine: Arc<dyn PieceEngine>,
-    /// As [`clause::speakable`] made it.
-    pub text: String,
     pub voice: String,
     pub speed: f32,
     pub owner: Arc<str>,
@@ -61,6 +56,8 @@ struct Stream {
     audio: Audio,
     started: Instant,
     passed_over: u32,
+    /// Where the word that is being spoken began, in samples made.
+    word_began: Option<u64>,
 }
 
 /// How one job went.
@@ -72,8 +69,8 @@ enum JobEnd {
 }
 
 impl Speaker {
-    /// Speaks the whole text into `writer`, or until its reader has left or the server is `stopping`.
-    pub async fn run(self, writer: Output, stopping: impl Future<Output = ()>) {
+    /// Speaks `script` to its end into `writer`, or until its reader has left or the server is `stopping`.
+    pub async fn run(self, script: Script, writer: Output, stopping: impl Future<Output = ()>) {
         let metrics = self.metrics.clone();
         let factor = f64::from(ENGINE_SPEED_LEAST / self.speed).max(1.0);
         let audio = match Audio::new(self.hz, factor, self.format) {
@@ -83,12 +80,13 @@ impl Speaker {
                 return writer.fail(&error);
             }
         };
-        let mut stream =
-            Stream { speaker: self, writer, audio, started: Instant::now(), passed_over: 0 };
+        let started = Instant::now();
+        let (speaker, passed_over, word_began) = (self, 0, None);
+        let mut stream = Stream { speaker, writer, audio, started, passed_over, word_began };
         let spoken = tokio::select! {
             biased;
             () = stopping => Err(Halt::Leaving),
-            spoken = stream.speak() => spoken,
+            spoken = stream.speak(script) => spoken,
         };
         let end = match spoken {
             Ok(()) => {
@@ -115,31 +113,31 @@ impl Speaker {
 }
 
 impl Stream {
-    async fn speak(&mut self) -> Result<(), Halt> {
-        let mut at = 0;
-        while let Some(range) = clause::next_clause(&self.speaker.text, at, false) {
-            at = range.end;
-            // A line of dashes says nothing, and an engine might not end it.
-            if !clause::has_speech(&self.speaker.text[range.clone()]) {
-                continue;
-            }
-            self.clause(range.clone()).await?;
-            self.speaker.spoken.set(at);
-            if clause::next_clause(&self.speaker.text, at, false).is_some() {
-                self.pause(&range).await?;
-            }
+    async fn speak(&mut self, mut script: Script) -> Result<(), Halt> {
+        let mut pause = Duration::ZERO;
+        loop {
+            let passage = tokio::select! {
+                biased;
+                () = self.writer.closed() => return Err(Halt::ReaderGone),
+                passage = script.next() => passage,
+            };
+            let Some(passage) = passage else { break };
+            self.pause(pause).await?;
+            self.clause(&passage).await?;
+            self.speaker.spoken.set(passage.end);
+            pause = passage.pause;
         }
         self.audio.finish();
-        self.write().await
+        self.write(0, Vec::new()).await
     }
 
     /// Speaks one clause in as many jobs as it needs.
-    async fn clause(&mut self, range: Range<usize>) -> Result<(), Halt> {
-        let mut at = range.start;
+    async fn clause(&mut self, passage: &Passage) -> Result<(), Halt> {
+        let mut at = 0;
         let (mut losses, mut patient) = (0, false);
-        while at < range.end {
+        while at < passage.text.len() {
             let before = self.audio.inside_word;
-            let end = self.job(at..range.end, patient).await?;
+            let end = self.job(passage, at, patient).await?;
             let (JobEnd::Ended(came_to, _) | JobEnd::Lost(came_to)) = end;
             at += came_to;
             let came_further = came_to > 0 || self.audio.inside_word > before;
@@ -154,7 +152,7 @@ impl Stream {
                 }
                 JobEnd::Lost(_) if came_further || losses < RETRIES => losses += 1,
                 JobEnd::Lost(_) => {
-                    at += self.pass_over_word(&range, at)?;
+                    at += self.pass_over_word(&passage.text[at..])?;
                     losses = 0;
                 }
             }
@@ -164,32 +162,32 @@ impl Stream {
 
     /// Some words make a library crash each time. One that took its workers with it is left out, if
     /// it is not one of many.
-    fn pass_over_word(&mut self, range: &Range<usize>, at: usize) -> Result<usize, Halt> {
+    fn pass_over_word(&mut self, text: &str) -> Result<usize, Halt> {
         if self.passed_over >= PASSED_OVER_MOST {
             return Err(Halt::Failed("workers were lost again and again in this text".into()));
         }
         self.passed_over += 1;
         self.audio.inside_word = 0;
-        let text = &self.speaker.text[at..range.end];
+        self.word_began = None;
         let begin = text.len() - text.trim_start().len();
         let word = text[begin..].find(char::is_whitespace).map_or(text.len(), |end| begin + end);
         tracing::warn!(owner = %self.speaker.owner, bytes = word, "a word was passed over");
         Ok(word)
     }
 
-    /// Waits for room, then speaks one job: the text at `range`. The `patient` wait for as much room
-    /// as there can be.
-    async fn job(&mut self, range: Range<usize>, patient: bool) -> Result<JobEnd, Halt> {
-        let bytes = range.len();
-        let text = self.speaker.text[range.clone()].to_string();
+    /// Waits for room, then speaks one job: the text of `passage` from byte `at` on. The `patient` wait for as much
+    /// room as there can be.
+    async fn job(&mut self, passage: &Passage, at: usize, patient: bool) -> Result<JobEnd, Halt> {
+        let text = &passage.text[at..];
+        let bytes = text.len();
         let piece = duration_samples(limits::PIECE_MOST, SPEECH_HZ);
-        let wanted = if patient { piece } else { self.samples_for(&text) };
+        let wanted = if patient { piece } else { self.samples_for(text) };
         self.writer.lag_below(self.most_lag()).await?;
         self.writer.room(self.audio.encoder.most_bytes(wanted)).await?;
         let most = self.audio.encoder.samples_within(self.writer.room_now(), piece);
         let made = samples_duration(self.audio.made, SPEECH_HZ);
         let job = Job {
-            text: unfinished(text, &self.speaker.text[range.end..]),
+            text: passage.for_engine(at),
             voice: self.speaker.voice.clone(),
             speed: self.speaker.speed.max(ENGINE_SPEED_LEAST),
             seed: 0,
@@ -209,8 +207,10 @@ impl Stream {
             };
             match heard {
                 Some(Said::Audio { pcm, spoken }) => {
-                    self.deliver(&pcm, spoken.is_some()).await?;
-                    came_to = spoken.map_or(came_to, |spoken| (spoken as usize).min(bytes));
+                    let end = spoken.map(|spoken| (spoken as usize).min(bytes));
+                    let word = end.and_then(|end| text.get(came_to..end));
+                    self.deliver(&pcm, word, passage.number).await?;
+                    came_to = end.unwrap_or(came_to);
                 }
                 Some(Said::End(Ended::Done)) => return Ok(JobEnd::Ended(bytes, Ended::Done)),
                 Some(Said::End(Ended::More(more))) => {
@@ -223,32 +223,48 @@ impl Stream {
         }
     }
 
-    /// In small steps, so that the buffers between a frame and the ring stay small as well.
-    async fn deliver(&mut self, pcm: &[u8], completes_word: bool) -> Result<(), Halt> {
+    /// Encodes what an engine said, with the `word` or words that it completes. In small steps, so that the buffers
+    /// between a frame and a ring stay small as well; who listens to parts gets one of them.
+    async fn deliver(&mut self, pcm: &[u8], word: Option<&str>, clause: u32) -> Result<(), Halt> {
+        let made = self.audio.made;
+        let began = *self.word_began.get_or_insert(made);
+        let mut words = Vec::new();
+        if let Some(word) = word {
+            self.word_began = None;
+            if self.writer.takes_words() {
+                let end = made + self.audio.output_samples(pcm.len() / 2);
+                words = spread(word, began, end);
+            }
+        }
         let mut chunks = pcm.chunks(STEP_SAMPLES * 2).peekable();
         while let Some(chunk) = chunks.next() {
-            self.audio.push(chunk, completes_word && chunks.peek().is_none());
-            self.write().await?;
+            let is_last = chunks.peek().is_none();
+            self.audio.push(chunk, word.is_some() && is_last);
+            if is_last || !self.writer.takes_words() {
+                self.write(clause, std::mem::take(&mut words)).await?;
+            }
         }
         Ok(())
     }
 
-    async fn pause(&mut self, after: &Range<usize>) -> Result<(), Halt> {
+    async fn pause(&mut self, pause: Duration) -> Result<(), Halt> {
         let speed = self.speaker.speed.max(ENGINE_SPEED_LEAST);
-        let pause = pause_after(&self.speaker.text, after).div_f32(speed);
-        let mut left = duration_samples(pause, self.speaker.hz);
+        let mut left = duration_samples(pause.div_f32(speed), self.speaker.hz);
         while left > 0 {
             let step = left.min(STEP_SAMPLES);
             self.audio.silence(step);
-            self.write().await?;
+            // A part of silence would be one of nothing else: it goes with the sound behind it.
+            if !self.writer.takes_words() {
+                self.write(0, Vec::new()).await?;
+            }
             left -= step;
         }
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), Halt> {
+    async fn write(&mut self, clause: u32, words: Vec<Word>) -> Result<(), Halt> {
         let bytes = self.audio.take();
-        let result = self.writer.write(&bytes).await;
+        let result = self.writer.write_part(&bytes, clause, words, self.audio.made_ms()).await;
         self.audio.give_back(bytes);
         Ok(result?)
     }
@@ -278,52 +294,4 @@ fn duration_samples(duration: Duration, hz: u32) -> usize {
 
 fn samples_duration(samples: u64, hz: u32) -> Duration {
     Duration::from_secs_f64(samples as f64 / f64::from(hz))
-}
-
-/// A clause that was cut for length alone gets a comma, or the engine would let its voice fall as at
-/// an end. In scripts without spaces a cut is not heard as one.
-fn unfinished(mut text: String, rest: &str) -> String {
-    let cut_between_words = rest.starts_with(' ') && !rest.trim_start().is_empty();
-    if cut_between_words && text.ends_with(char::is_alphanumeric) {
-        text.push(',');
-    }
-    text
-}
-
-/// By the mark that ends the clause, and by a blank line behind it.
-fn pause_after(text: &str, clause: &Range<usize>) -> Duration {
-    let gap = &text[clause.end..];
-    let gap = &gap[..gap.len() - gap.trim_start().len()];
-    if gap.contains("\n\n") {
-        return PAUSE_PARAGRAPH;
-    }
-    let closing = |c: char| "\"'”’»)]」』*_`".contains(c);
-    match text[clause.clone()].trim_end_matches(closing).chars().next_back() {
-        Some(c) if ".!?…。！？｡‼⁇⁈⁉؟۔।॥።".contains(c) => PAUSE_SENTENCE,
-        Some(c) if ",;:，；：、､،؛–—-".contains(c) => PAUSE_CLAUSE,
-        // Cut between two words, for length alone: no pause.
-        _ => Duration::ZERO,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_is_that_of_the_mark() {
-        let pause = |text: &str, end| pause_after(text, &(0..end));
-        assert_eq!(pause("Well, yes", 5), PAUSE_CLAUSE);
-        assert_eq!(pause("\"Yes.\" No", 6), PAUSE_SENTENCE);
-        assert_eq!(pause("Yes.\n\nNo", 4), PAUSE_PARAGRAPH);
-        assert_eq!(pause("a long", 1), Duration::ZERO);
-    }
-
-    #[test]
-    fn what_is_cut_for_length_alone_does_not_sound_like_an_end() {
-        assert_eq!(unfinished("whether the little".into(), " server"), "whether the little,");
-        assert_eq!(unfinished("an end.".into(), " And"), "an end.");
-        assert_eq!(unfinished("the last".into(), "  "), "the last");
-        assert_eq!(unfinished("今天".into(), "天气"), "今天");
-    }
 }

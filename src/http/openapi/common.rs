@@ -32,7 +32,7 @@ pub fn complete(operation: &mut Operation, rule: &Rule) {
             dress(answer, status, rule.path);
         }
     }
-    if let Access::Scope(scope) = rule.access {
+    if let Access::Scope(scope) | Access::Capability(scope) = rule.access {
         let wants = format!("Where the server has keys, one of the scope `{}`.", scope.name());
         let text = operation.description.get_or_insert_default();
         let gap = if text.is_empty() { "" } else { "\n\n" };
@@ -58,7 +58,7 @@ fn gate(rule: &Rule) -> Vec<(&'static str, String)> {
     if rule.access != Access::Public {
         answers.push(("401", "There is no key, or it is not one of this server's.".into()));
     }
-    if let Access::Scope(scope) = rule.access {
+    if let Access::Scope(scope) | Access::Capability(scope) = rule.access {
         answers.push(("403", format!("The key has not the scope `{}`.", scope.name())));
     }
     answers

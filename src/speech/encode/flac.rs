@@ -28,7 +28,7 @@ pub const STATE_BYTES: usize = 36 * KIB;
 /// Samples of every block but the last.
 const BLOCK_SAMPLES: usize = 1152;
 /// The marker, and STREAMINFO with its block header.
-const HEADER_BYTES: usize = 4 + 4 + 34;
+pub const HEADER_BYTES: usize = 4 + 4 + 34;
 /// What a frame can have beside its samples, at most (RFC 9639 9.1): 4 fixed bytes, 6 of number, 2 of
 /// size, 1 of checksum; 1 for the kind of prediction; 2 of checksum; 2 since flacenc does not count a
 /// predictor's own head when it compares it to bare samples.

@@ -49,7 +49,7 @@ const SERIAL: u32 = u32::from_le_bytes(*b"even");
 /// Who encoded it.
 const VENDOR: &[u8] = b"libopus, by Evensong";
 /// OpusHead is 19 bytes; OpusTags is 8 bytes of magic, the vendor, and no comments.
-const HEADER_BYTES: usize = 2 * (PAGE_HEAD_BYTES + 1) + 19 + 8 + 4 + VENDOR.len() + 4;
+pub const HEADER_BYTES: usize = 2 * (PAGE_HEAD_BYTES + 1) + 19 + 8 + 4 + VENDOR.len() + 4;
 /// What the calls to libopus rest on.
 const NOTHING_TO_REFUSE: &str = "libopus has a frame of 20 ms and room for a packet";
 /// What the calls to `ogg` rest on.
