@@ -333,7 +333,10 @@ impl Dialogues {
         let terms = terms(format, asking.is_resumable);
         let departure = Departure::default();
         let whole = terms.audio_bytes + terms.text_bytes + limits::DIALOGUE_LAST_BYTES;
-        let behind = if asking.is_resumable { limits::RESUME_BYTES } else { 0 };
+        let behind = match terms.behind_bytes {
+            0 => 0,
+            behind => behind + limits::RESUME_TEXT_BYTES,
+        };
         let owner = Arc::clone(&asking.voice.owner);
         let log = self.reserve(whole + behind, Kind::Dialogue, &owner, departure.clone())?;
         let capability: Arc<str> = random().ok_or(DialogueError::NotFound)?.into();
@@ -408,10 +411,13 @@ impl Dialogues {
 /// What a dialogue of that format holds for its listeners.
 fn terms(format: Format, is_resumable: bool) -> Terms {
     let ring = format.plan().ring_pages * limits::PAGE_BYTES;
+    let audio_bytes = ring.max(limits::DIALOGUE_AUDIO_BYTES);
+    // One who is cut off may have been behind the others by as much as there is room for.
+    let behind = limits::RESUME_BEHIND_BYTES + audio_bytes;
     Terms {
-        audio_bytes: ring.max(limits::DIALOGUE_AUDIO_BYTES),
+        audio_bytes,
         text_bytes: limits::DIALOGUE_TEXT_BYTES,
-        behind_bytes: if is_resumable { limits::RESUME_BEHIND_BYTES } else { 0 },
+        behind_bytes: if is_resumable { behind } else { 0 },
     }
 }
 

@@ -386,8 +386,8 @@ pub const TURN_TEXT_BYTES: usize = 3 * ANSWER_BYTES + 8 * HEARD_WORDS;
 pub const HEARD_WORDS: usize = 1024;
 /// Who was cut off may have so much sound on its way, in the server's socket and its own.
 pub const RESUME_BEHIND_BYTES: usize = CLIENT_SEND_BUFFER_BYTES * 2 + 64 * KIB;
-/// That, and the text that lies between.
-pub const RESUME_BYTES: usize = RESUME_BEHIND_BYTES + 2 * ANSWER_BYTES;
+/// And the text that lies between.
+pub const RESUME_TEXT_BYTES: usize = 2 * ANSWER_BYTES;
 /// Listeners of one dialogue.
 pub const LISTENERS: usize = 8;
 /// What each may hold: its socket's part, and an event in base64 with what it is made of.

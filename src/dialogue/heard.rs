@@ -49,11 +49,6 @@ impl Heard {
             None => "",
         }
     }
-
-    /// All that is spoken so far.
-    pub fn all(&self) -> &str {
-        &self.text
-    }
 }
 
 #[cfg(test)]

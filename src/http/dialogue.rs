@@ -23,7 +23,7 @@ use crate::answer::{History, Turn};
 use crate::bounds::replay::Position;
 use crate::dialogue::frame::Indicator;
 use crate::dialogue::listen::Ear;
-use crate::dialogue::{Accepted, Asking, Dialogue};
+use crate::dialogue::{Accepted, Asking, Dialogue, DialogueError};
 use crate::limits::{CONVERSE_BODY_BYTES, HISTORY_MESSAGES, IDEMPOTENCY_KEY_BYTES, QUESTION_BYTES};
 use crate::speech::encode::Format;
 use crate::speech::live::LiveWish;
@@ -128,6 +128,11 @@ pub async fn converse(
         return Err(ApiError::leaving().into());
     }
     let key = idempotency_key(request.headers())?;
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.trim_start().starts_with("multipart/")) {
+        let message = "nobody writes down here what is said: ask with a text";
+        return Err(ApiError::parameter("audio", "audio_input_unavailable", message).into());
+    }
     let body = request.into_body();
     let received = body::read(&services, &id, body, CONVERSE_BODY_BYTES).await?;
     let digest = *blake3::hash(&received.bytes).as_bytes();
@@ -192,7 +197,10 @@ fn ask(
         principal: Arc::clone(&principal.id),
         places: Box::new(places),
     };
-    let accepted = services.dialogues.converse(asking)?;
+    let accepted = services.dialogues.converse(asking).map_err(|error| match error {
+        DialogueError::NotFound => ApiError::from(error).of("dialogueId"),
+        error => error.into(),
+    })?;
     if thinking == Some(Indicator::Sound) {
         tracing::info!("Client will play local thinking sound (0 bytes transferred)");
     }

@@ -119,6 +119,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message).code("invalid_json")
     }
 
+    /// The same, for the parameter `param`.
+    pub fn of(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+
     /// The same under another code.
     pub fn coded(self, code: &'static str) -> Self {
         self.code(code)
@@ -377,7 +383,15 @@ impl From<AnswerError> for ApiError {
                 Self::new(StatusCode::BAD_GATEWAY, message).code("answer_too_long")
             }
             AnswerError::Search(error) => error.into(),
-            AnswerError::Upstream(error) => error.into(),
+            AnswerError::Upstream(error) => {
+                let is_refused = matches!(error.fault, Fault::Refused { .. });
+                let mut told = Self::from(error);
+                // It is our request that was refused, not the client's.
+                if is_refused {
+                    told.status = StatusCode::BAD_GATEWAY;
+                }
+                told
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn parse<'de, T: Deserialize<'de>>(
         let path = error.path().to_string();
         let inner = error.into_inner();
         let named = parameters.iter().find(|name| {
-            let first = path.split('.').next().unwrap_or_default();
+            let first = path.split(['.', '[']).next().unwrap_or_default();
             first == **name || inner.to_string().starts_with(&format!("missing field `{name}`"))
         });
         match named.filter(|_| inner.is_data()) {

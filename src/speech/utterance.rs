@@ -58,6 +58,10 @@ struct Stream {
     passed_over: u32,
     /// Where the word that is being spoken began, in samples made.
     word_began: Option<u64>,
+    /// Where the last one ended, as far as that is known.
+    word_ended: u64,
+    /// The clause that is being spoken.
+    clause: u32,
 }
 
 /// How one job went.
@@ -81,8 +85,16 @@ impl Speaker {
             }
         };
         let started = Instant::now();
-        let (speaker, passed_over, word_began) = (self, 0, None);
-        let mut stream = Stream { speaker, writer, audio, started, passed_over, word_began };
+        let mut stream = Stream {
+            speaker: self,
+            writer,
+            audio,
+            started,
+            passed_over: 0,
+            word_began: None,
+            word_ended: 0,
+            clause: 0,
+        };
         let spoken = tokio::select! {
             biased;
             () = stopping => Err(Halt::Leaving),
@@ -123,12 +135,13 @@ impl Stream {
             };
             let Some(passage) = passage else { break };
             self.pause(pause).await?;
+            self.clause = passage.number;
             self.clause(&passage).await?;
             self.speaker.spoken.set(passage.end);
             pause = passage.pause;
         }
         self.audio.finish();
-        self.write(0, Vec::new()).await
+        self.write(Vec::new()).await
     }
 
     /// Speaks one clause in as many jobs as it needs.
@@ -209,7 +222,7 @@ impl Stream {
                 Some(Said::Audio { pcm, spoken }) => {
                     let end = spoken.map(|spoken| (spoken as usize).min(bytes));
                     let word = end.and_then(|end| text.get(came_to..end));
-                    self.deliver(&pcm, word, passage.number).await?;
+                    self.deliver(&pcm, word).await?;
                     came_to = end.unwrap_or(came_to);
                 }
                 Some(Said::End(Ended::Done)) => return Ok(JobEnd::Ended(bytes, Ended::Done)),
@@ -225,15 +238,17 @@ impl Stream {
 
     /// Encodes what an engine said, with the `word` or words that it completes. In small steps, so that the buffers
     /// between a frame and a ring stay small as well; who listens to parts gets one of them.
-    async fn deliver(&mut self, pcm: &[u8], word: Option<&str>, clause: u32) -> Result<(), Halt> {
-        let made = self.audio.made;
+    async fn deliver(&mut self, pcm: &[u8], word: Option<&str>) -> Result<(), Halt> {
+        let made = self.audio.made.max(self.word_ended);
         let began = *self.word_began.get_or_insert(made);
         let mut words = Vec::new();
         if let Some(word) = word {
             self.word_began = None;
             if self.writer.takes_words() {
-                let end = made + self.audio.output_samples(pcm.len() / 2);
-                words = spread(word, began, end);
+                // An estimate by some samples: what is in the resampler comes with the next word.
+                self.word_ended =
+                    made.max(self.audio.made + self.audio.output_samples(pcm.len() / 2));
+                words = spread(word, began, self.word_ended);
             }
         }
         let mut chunks = pcm.chunks(STEP_SAMPLES * 2).peekable();
@@ -241,7 +256,7 @@ impl Stream {
             let is_last = chunks.peek().is_none();
             self.audio.push(chunk, word.is_some() && is_last);
             if is_last || !self.writer.takes_words() {
-                self.write(clause, std::mem::take(&mut words)).await?;
+                self.write(std::mem::take(&mut words)).await?;
             }
         }
         Ok(())
@@ -255,16 +270,16 @@ impl Stream {
             self.audio.silence(step);
             // A part of silence would be one of nothing else: it goes with the sound behind it.
             if !self.writer.takes_words() {
-                self.write(0, Vec::new()).await?;
+                self.write(Vec::new()).await?;
             }
             left -= step;
         }
         Ok(())
     }
 
-    async fn write(&mut self, clause: u32, words: Vec<Word>) -> Result<(), Halt> {
+    async fn write(&mut self, words: Vec<Word>) -> Result<(), Halt> {
         let bytes = self.audio.take();
-        let result = self.writer.write_part(&bytes, clause, words, self.audio.made_ms()).await;
+        let result = self.writer.write_part(&bytes, self.clause, words, self.audio.made_ms()).await;
         self.audio.give_back(bytes);
         Ok(result?)
     }

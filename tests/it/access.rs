@@ -83,6 +83,7 @@ async fn every_route_wants_a_key_of_its_scope_whatever_the_method() {
     let keyed = Keyed::with(&[], |config| config.access.limits.wrong_keys = 0).await;
     let speaker = keyed.add("speaker", &[Scope::Speech], Rates::default());
     let searcher = keyed.add("searcher", &[Scope::Search], Rates::default());
+    let talker = keyed.add("talker", &[Scope::Dialogue], Rates::default());
     let admin = keyed.add("admin", &[Scope::Admin], Rates::default());
     let gone = keyed.add("gone", &[Scope::Speech], Rates::default());
     keyed.revoke("gone");
@@ -99,6 +100,9 @@ async fn every_route_wants_a_key_of_its_scope_whatever_the_method() {
             let (right, other) = match access {
                 Some(Access::Scope(Scope::Search)) => (&searcher, &speaker),
                 Some(Access::Scope(Scope::Admin)) => (&admin, &searcher),
+                Some(Access::Scope(Scope::Dialogue) | Access::Capability(_)) => {
+                    (&talker, &searcher)
+                }
                 _ => (&speaker, &searcher),
             };
             let all_public = own.iter().all(|rule| rule.access == Access::Public);
@@ -118,7 +122,9 @@ async fn every_route_wants_a_key_of_its_scope_whatever_the_method() {
                 let expected: &dyn Fn(u16) -> bool = match (name, access) {
                     _ if public => &|status| !matches!(status, 401 | 403),
                     ("right", _) => &|status| !matches!(status, 401 | 403),
-                    ("no scope", Some(Access::Scope(_))) => &|status| status == 403,
+                    ("no scope", Some(Access::Scope(_) | Access::Capability(_))) => {
+                        &|status| status == 403
+                    }
                     ("no scope", _) => &|status| !matches!(status, 401 | 403),
                     _ => &|status| status == 401,
                 };

@@ -25,6 +25,7 @@ mod search_cases;
 mod search_faults;
 mod seed_logs;
 mod server;
+mod simulation;
 mod smuggling;
 mod speech;
 mod tidy;

@@ -71,7 +71,7 @@ async fn a_key_is_wanted_where_the_gate_wants_one() {
         assert_eq!(has("elevenLabsKey"), rule.path.contains("text-to-speech"), "{name}");
         assert_eq!(operation["responses"].get("401").is_some(), !public, "{name}");
         let scope = match rule.access {
-            Access::Scope(scope) => Some(scope.name()),
+            Access::Scope(scope) | Access::Capability(scope) => Some(scope.name()),
             _ => None,
         };
         for scopes in ways.values() {

@@ -113,6 +113,7 @@ async fn collect(mut pieces: Pieces) -> (String, Result<End, String>) {
     let mut text = String::new();
     loop {
         let end = match pieces.next().await.expect("an end of whichever kind") {
+            Ok(Piece::Sources(_)) => panic!("a model names none"),
             Ok(Piece::Text(piece)) => {
                 text += &piece;
                 continue;

@@ -92,6 +92,8 @@ impl Events {
 
     fn event(&self, position: Position, frame: &Arc<Frame>) -> Bytes {
         let Position { epoch, number } = position;
+        // It is told in the next one, and is the last of its own.
+        let epoch = if let Frame::Interrupted { epoch, .. } = &**frame { *epoch } else { epoch };
         let (name, data) = self.data(epoch, frame);
         Bytes::from(format!("id: {epoch}.{number}\nevent: {name}\ndata: {data}\n\n"))
     }
@@ -115,7 +117,7 @@ impl Events {
                 ("audio", data)
             }
             Frame::Sources(hits) => ("sources", json!({"hits": hits})),
-            Frame::Interrupted { epoch, heard_text, history } => (
+            Frame::Interrupted { heard_text, history, .. } => (
                 "interrupted",
                 json!({"epoch": epoch, "heard_text": heard_text, "history": history}),
             ),
