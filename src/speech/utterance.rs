@@ -14,10 +14,6 @@ use crate::bounds::ring::Closed;
 use crate::limits::{self, SPEECH_HZ};
 use crate::metrics::{Metrics, StreamEnd};
 
-/// Silence between pieces at speed 1.0, by what ends them: the engines leave it to the next clause.
-const PAUSE_SENTENCE: Duration = Duration::from_millis(350);
-const PAUSE_CLAUSE: Duration = Duration::from_millis(180);
-const PAUSE_PARAGRAPH: Duration = Duration::from_millis(550);
 /// Times that a piece is tried again after its worker was lost.
 const RETRIES: u32 = 1;
 /// Words of one text that may be left out because workers die of them.
@@ -235,7 +231,7 @@ impl Stream {
 
     async fn pause(&mut self, after: &Range<usize>) -> Result<(), Halt> {
         let speed = self.speaker.speed.max(ENGINE_SPEED_LEAST);
-        let pause = pause_after(&self.speaker.text, after).div_f32(speed);
+        let pause = clause::Pause::after(&self.speaker.text, after).duration().div_f32(speed);
         let mut left = duration_samples(pause, self.speaker.hz);
         while left > 0 {
             let step = left.min(STEP_SAMPLES);
@@ -280,30 +276,12 @@ fn samples_duration(samples: u64, hz: u32) -> Duration {
     Duration::from_secs_f64(samples as f64 / f64::from(hz))
 }
 
-/// A clause that was cut for length alone gets a comma, or the engine would let its voice fall as at
-/// an end. In scripts without spaces a cut is not heard as one.
+/// A clause that was cut for length alone gets a comma.
 fn unfinished(mut text: String, rest: &str) -> String {
-    let cut_between_words = rest.starts_with(' ') && !rest.trim_start().is_empty();
-    if cut_between_words && text.ends_with(char::is_alphanumeric) {
+    if clause::continues(&text, rest) {
         text.push(',');
     }
     text
-}
-
-/// By the mark that ends the clause, and by a blank line behind it.
-fn pause_after(text: &str, clause: &Range<usize>) -> Duration {
-    let gap = &text[clause.end..];
-    let gap = &gap[..gap.len() - gap.trim_start().len()];
-    if gap.contains("\n\n") {
-        return PAUSE_PARAGRAPH;
-    }
-    let closing = |c: char| "\"'”’»)]」』*_`".contains(c);
-    match text[clause.clone()].trim_end_matches(closing).chars().next_back() {
-        Some(c) if ".!?…。！？｡‼⁇⁈⁉؟۔।॥።".contains(c) => PAUSE_SENTENCE,
-        Some(c) if ",;:，；：、､،؛–—-".contains(c) => PAUSE_CLAUSE,
-        // Cut between two words, for length alone: no pause.
-        _ => Duration::ZERO,
-    }
 }
 
 #[cfg(test)]
@@ -312,11 +290,12 @@ mod tests {
 
     #[test]
     fn the_pause_is_that_of_the_mark() {
-        let pause = |text: &str, end| pause_after(text, &(0..end));
-        assert_eq!(pause("Well, yes", 5), PAUSE_CLAUSE);
-        assert_eq!(pause("\"Yes.\" No", 6), PAUSE_SENTENCE);
-        assert_eq!(pause("Yes.\n\nNo", 4), PAUSE_PARAGRAPH);
-        assert_eq!(pause("a long", 1), Duration::ZERO);
+        let pause = |text: &str, end| clause::Pause::after(text, &(0..end)).duration().as_millis();
+        assert_eq!(pause("Well, yes", 5), 180);
+        assert_eq!(pause("\"Yes.\" No", 6), 350);
+        assert_eq!(pause("Yes.\n\nNo", 4), 550);
+        assert_eq!(pause("a long", 1), 0);
+        assert_eq!(pause("a line\nand", 6), 180);
     }
 
     #[test]
@@ -325,5 +304,6 @@ mod tests {
         assert_eq!(unfinished("an end.".into(), " And"), "an end.");
         assert_eq!(unfinished("the last".into(), "  "), "the last");
         assert_eq!(unfinished("今天".into(), "天气"), "今天");
+        assert_eq!(unfinished("a title".into(), "\n\nA text"), "a title");
     }
 }
