@@ -8,6 +8,7 @@
 //! | [`server`] | builds the parts, runs them, ends them |
 //! | [`config`] | what the program can be told |
 //! | [`http`] | connections, routes, errors |
+//! | [`dialogue`] | an answer that is spoken while it is written |
 //! | [`answer`] | who writes answers: a language model, or what was found |
 //! | [`search`] | documents, where they are kept, and what brings them there |
 //! | [`speech`] | text to audio: engines, workers, streams |
@@ -21,6 +22,7 @@ pub mod answer;
 pub mod bounds;
 pub mod cli;
 pub mod config;
+pub mod dialogue;
 pub mod http;
 pub mod ledger;
 pub mod limits;

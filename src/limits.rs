@@ -365,6 +365,19 @@ pub const ANSWER_STREAM_BYTES: u64 = 16 * MIB as u64;
 /// How much of a reason that nobody knows is passed on.
 pub const FINISH_CHARS: usize = 32;
 
+// ---- What is said of an answer ------------------------------------------------------------------
+
+/// Bytes of an answer that are held back until it is clear what they are: the longest link, formula,
+/// comment or row of a table. What has not turned out to be one within that is text.
+pub const PLAIN_HELD_BYTES: usize = 2 * KIB;
+/// The same for what stands in a sentence and would delay it: a link's text, `$x$`, a tag.
+pub const PLAIN_SPAN_BYTES: usize = 512;
+/// An answer is taken in steps of this, however large its pieces are.
+pub const PLAIN_STEP_BYTES: usize = KIB;
+/// What is said is at most so many times as long as what was written, and a sentence: "$5" are
+/// 5 dollars, and a fence of 3 bytes is a sentence about code.
+pub const PLAIN_GROWTH: usize = 8;
+
 // ---- Leaving ------------------------------------------------------------------------------------
 
 /// From the signal to the exit.
