@@ -7,6 +7,7 @@ mod heard;
 pub mod life;
 pub mod listen;
 mod pace;
+pub mod plain;
 mod play;
 mod split;
 pub mod turn;

@@ -380,8 +380,10 @@ pub const DIALOGUE_TEXT_BYTES: usize = 24 * KIB;
 /// What it must be able to say whatever room there is: the last frame of a turn, with all that was said, and of the one
 /// that it interrupts; and what it remembers.
 pub const DIALOGUE_LAST_BYTES: usize = 3 * HISTORY_BYTES + 8 * KIB;
-/// A turn's own text: as it is written, as it is spoken and when, and what waits to be told and said.
-pub const TURN_TEXT_BYTES: usize = 3 * ANSWER_BYTES + 8 * HEARD_WORDS;
+/// What is spoken of an answer: numbers and formulas grow when they are said.
+pub const SPOKEN_BYTES: usize = ANSWER_BYTES + 8 * KIB;
+/// A turn's own text: as it is written, what of it waits to be told, as it is spoken, and when.
+pub const TURN_TEXT_BYTES: usize = 2 * ANSWER_BYTES + SPOKEN_BYTES + 8 * HEARD_WORDS;
 /// Places for the times of a turn's words, 8 bytes each.
 pub const HEARD_WORDS: usize = 1024;
 /// Who was cut off may have so much sound on its way, in the server's socket and its own.
@@ -423,6 +425,18 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const HISTORY_MESSAGES: usize = 4 * HISTORY_TURNS;
 /// The body of a question: its text, a history, each character escaped, and room.
 pub const CONVERSE_BODY_BYTES: usize = 256 * KIB;
+// ---- What is said of an answer ------------------------------------------------------------------
+
+/// Bytes of an answer that are held back until it is clear what they are: the longest link, formula,
+/// comment or row of a table. What has not turned out to be one within that is text.
+pub const PLAIN_HELD_BYTES: usize = 2 * KIB;
+/// The same for what stands in a sentence and would delay it: a link's text, `$x$`, a tag.
+pub const PLAIN_SPAN_BYTES: usize = 512;
+/// An answer is taken in steps of this, however large its pieces are.
+pub const PLAIN_STEP_BYTES: usize = KIB;
+/// What is said is at most so many times as long as what was written, and a sentence: "$5" are
+/// 5 dollars, and a fence of 3 bytes is a sentence about code.
+pub const PLAIN_GROWTH: usize = 8;
 
 // ---- Leaving ------------------------------------------------------------------------------------
 

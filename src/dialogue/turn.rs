@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::frame::{Done, Frame, Indicator, Message, Source, Timings, TurnError, messages};
 use super::heard::Heard;
 use super::split::Splitter;
-use crate::answer::{End, History, Turn as Said};
-use crate::limits::THINKING_EVERY;
+use crate::answer::{AnswerError, End, History, Turn as Said};
+use crate::limits::{SPOKEN_BYTES, THINKING_EVERY};
 use crate::speech::SpeechError;
 use crate::speech::script::Passage;
 use crate::speech::words::Word;
@@ -70,7 +70,6 @@ enum Stage {
 }
 
 /// See the module. Times are since the question.
-#[derive(Debug)]
 pub struct Turn {
     epoch: u32,
     thinking: Option<Indicator>,
@@ -79,8 +78,9 @@ pub struct Turn {
     stage: Stage,
     splitter: Splitter,
     written: String,
-    /// Whether something was given to be spoken.
+    /// Whether something was given to be spoken, and how much.
     speaks: bool,
+    said_bytes: usize,
     heard: Heard,
     thinks_again: Duration,
     timings: Timings,
@@ -104,6 +104,7 @@ impl Turn {
             splitter: Splitter::new(language),
             written: String::new(),
             speaks: false,
+            said_bytes: 0,
             heard: Heard::default(),
             thinks_again: THINKING_EVERY,
             timings: Timings::default(),
@@ -218,6 +219,9 @@ impl Turn {
         let passages = self.splitter.push(&text);
         let mut steps = vec![Step::Write(text, clause)];
         self.say(passages, &mut steps);
+        if self.said_bytes > SPOKEN_BYTES {
+            steps.extend(self.broke(AnswerError::TooLong("speech").into()));
+        }
         steps
     }
 
@@ -267,6 +271,7 @@ impl Turn {
 
     fn say(&mut self, passages: Vec<Passage>, steps: &mut Vec<Step>) {
         self.speaks |= !passages.is_empty();
+        self.said_bytes += passages.iter().map(|passage| passage.text.len()).sum::<usize>();
         steps.extend(passages.into_iter().map(Step::Say));
     }
 }

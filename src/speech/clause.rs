@@ -7,6 +7,7 @@
 //! A clause can have nothing to say (a line of dashes); its `speakable` is empty.
 
 mod characters;
+mod pause;
 mod speakable;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ use std::ops::Range;
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use characters::*;
+pub use pause::{Pause, continues};
 pub use speakable::speakable;
 
 /// A clause is cut near this many characters: about 4 s of speech, one job of an engine.
@@ -28,10 +30,20 @@ pub const LEAST_CHARS: usize = 12;
 /// left, or nothing whose end is certain while `more_may_come`. Calls with `from` = the last end
 /// cover all but white space, in order, in linear time. A `from` inside a character gives `None`.
 pub fn next_clause(text: &str, from: usize, more_may_come: bool) -> Option<Range<usize>> {
+    cut(text, from, more_may_come, Stop::Sentence)
+}
+
+/// As [`next_clause`], but it ends at the first pause: a comma, a dash, the word before a conjunction.
+/// Nothing is heard before the first clause of a text, so that one is better short.
+pub fn short_clause(text: &str, from: usize, more_may_come: bool) -> Option<Range<usize>> {
+    cut(text, from, more_may_come, Stop::Conjunction)
+}
+
+fn cut(text: &str, from: usize, more_may_come: bool, enough: Stop) -> Option<Range<usize>> {
     let rest = text.get(from..)?.trim_start();
     let start = text.len() - rest.len();
     let mut scan = Scan::new(rest);
-    let end = start + scan.clause_end();
+    let end = start + scan.clause_end(enough);
     (end > start && !(more_may_come && scan.ran_out)).then_some(start..end)
 }
 
@@ -72,7 +84,8 @@ impl<'a> Scan<'a> {
         Self { text, ran_out: false }
     }
 
-    fn clause_end(&mut self) -> usize {
+    /// The best place, or the first that is good `enough`.
+    fn clause_end(&mut self, enough: Stop) -> usize {
         let (mut at, mut length, mut said) = (0, 0, false);
         // How good, where it would end, and how long the clause would be.
         let mut best: Option<(Stop, usize, usize)> = None;
@@ -93,6 +106,9 @@ impl<'a> Scan<'a> {
                 return mark.end;
             }
             let fits = said && mark.stop > Stop::Inside && cut >= LEAST_CHARS;
+            if fits && mark.stop >= enough {
+                return mark.end;
+            }
             if fits && best.is_none_or(|(stop, _, _)| mark.stop >= stop && cut <= TARGET_CHARS) {
                 best = Some((mark.stop, mark.end, cut));
             }

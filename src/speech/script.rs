@@ -2,16 +2,10 @@
 //! same clauses, with the same pauses, whichever it is.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::clause::{has_speech, next_clause};
-
-/// Silence between clauses at speed 1.0, by what ends them: the engines leave it to the next clause.
-const PAUSE_SENTENCE: Duration = Duration::from_millis(350);
-const PAUSE_CLAUSE: Duration = Duration::from_millis(180);
-const PAUSE_PARAGRAPH: Duration = Duration::from_millis(550);
+use super::clause::{Pause, continues, has_speech, next_clause};
 
 /// A clause that is ready to be spoken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,28 +14,27 @@ pub struct Passage {
     pub number: u32,
     /// As [`super::clause::speakable`] made it; never empty.
     pub text: String,
-    /// Silence behind it, if something follows, at speed 1.0.
-    pub pause: Duration,
+    /// The silence behind it, if something follows.
+    pub pause: Pause,
     /// Whether it was cut for length alone, between two words.
-    pub goes_on: bool,
-    /// Where it ends in a text that is there.
+    pub continues: bool,
+    /// Where it ends in a text that is there; 0 in one that is being written.
     pub end: usize,
 }
 
 impl Passage {
     /// The clause at `range` of `text`.
     pub fn of(number: u32, text: &str, range: Range<usize>) -> Self {
-        let rest = &text[range.end..];
-        let goes_on = rest.starts_with(' ') && !rest.trim_start().is_empty();
-        let (pause, end) = (pause_after(text, &range), range.end);
-        Self { number, text: text[range].to_string(), pause, goes_on, end }
+        let (pause, end) = (Pause::after(text, &range), range.end);
+        let continues = continues(&text[range.clone()], &text[end..]);
+        Self { number, text: text[range].to_string(), pause, continues, end }
     }
 
     /// What an engine gets of it from byte `at` on. One that was cut for length alone gets a comma, or the engine would let
     /// its voice fall as at an end; in scripts without spaces a cut is not heard as one.
     pub fn for_engine(&self, at: usize) -> String {
         let mut text = self.text[at..].to_string();
-        if self.goes_on && text.ends_with(char::is_alphanumeric) {
+        if self.continues {
             text.push(',');
         }
         text
@@ -88,34 +81,9 @@ impl Script {
     }
 }
 
-/// By the mark that ends the clause, and by a blank line behind it.
-fn pause_after(text: &str, clause: &Range<usize>) -> Duration {
-    let gap = &text[clause.end..];
-    let gap = &gap[..gap.len() - gap.trim_start().len()];
-    if gap.contains("\n\n") {
-        return PAUSE_PARAGRAPH;
-    }
-    let closing = |c: char| "\"'”’»)]」』*_`".contains(c);
-    match text[clause.clone()].trim_end_matches(closing).chars().next_back() {
-        Some(c) if ".!?…。！？｡‼⁇⁈⁉؟۔।॥።".contains(c) => PAUSE_SENTENCE,
-        Some(c) if ",;:，；：、､،؛–—-".contains(c) => PAUSE_CLAUSE,
-        // Cut between two words, for length alone: no pause.
-        _ => Duration::ZERO,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_pause_is_that_of_the_mark() {
-        let pause = |text: &str, end| pause_after(text, &(0..end));
-        assert_eq!(pause("Well, yes", 5), PAUSE_CLAUSE);
-        assert_eq!(pause("\"Yes.\" No", 6), PAUSE_SENTENCE);
-        assert_eq!(pause("Yes.\n\nNo", 4), PAUSE_PARAGRAPH);
-        assert_eq!(pause("a long", 1), Duration::ZERO);
-    }
 
     #[test]
     fn what_is_cut_for_length_alone_does_not_sound_like_an_end() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::audio::{Audio, STEP_SAMPLES};
+use super::clause::Pause;
 use super::encode::Format;
 use super::output::Output;
 use super::script::{Passage, Script};
@@ -126,7 +127,7 @@ impl Speaker {
 
 impl Stream {
     async fn speak(&mut self, mut script: Script) -> Result<(), Halt> {
-        let mut pause = Duration::ZERO;
+        let mut pause = Pause::None;
         loop {
             let passage = tokio::select! {
                 biased;
@@ -134,7 +135,7 @@ impl Stream {
                 passage = script.next() => passage,
             };
             let Some(passage) = passage else { break };
-            self.pause(pause).await?;
+            self.pause(pause.duration()).await?;
             self.clause = passage.number;
             self.clause(&passage).await?;
             self.speaker.spoken.set(passage.end);

@@ -106,6 +106,22 @@ fn a_clause_waits_until_its_end_is_certain() {
 }
 
 #[test]
+fn a_short_clause_ends_at_the_first_pause() {
+    for (text, clause) in [
+        ("Certainly, my dear, here it is.", "Certainly, my dear,"),
+        ("That is a good question and a long answer.", "That is a good question"),
+        ("Well — it is, in a word, complicated.", "Well — it is,"),
+        ("Yes. And then, well, no.", "Yes."),
+        ("これはとても長い、文です。", "これはとても長い、"),
+    ] {
+        assert_eq!(short_clause(text, 0, true).map(|range| &text[range]), Some(clause));
+    }
+    // What follows could still be "3,5", or "android".
+    assert_eq!(short_clause("It is so and so 3,", 0, true), None);
+    assert_eq!(short_clause("It is so long and", 0, true), None);
+}
+
+#[test]
 fn only_what_can_be_said_is_left() {
     for (text, said) in [
         ("  a\tb\nc \u{7} d\u{200b}e\u{202e} ", "a b c de"),
