@@ -6,6 +6,7 @@ pub mod frame;
 mod heard;
 pub mod life;
 pub mod listen;
+mod one;
 mod pace;
 pub mod plain;
 mod play;
@@ -13,8 +14,7 @@ mod split;
 pub mod turn;
 pub mod twice;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,19 +22,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerError, History, Question, Responder};
 use crate::bounds::lease::{Full, Leases, Terms as LeaseTerms};
-use crate::bounds::replay::{Lane, Replay, Terms};
+use crate::bounds::replay::{Replay, Terms};
 use crate::bounds::ring::Broken;
 use crate::bounds::{Budget, Stake};
 use crate::ledger::{Departure, Kind};
 use crate::limits;
-use crate::metrics::{DialogueEnd, Metrics, Refusal};
+use crate::metrics::{Metrics, Refusal};
 use crate::speech::encode::Format;
 use crate::speech::live::{Live, LiveWish};
 use crate::speech::{Speech, SpeechError};
 use crate::tasks::Spawner;
-use frame::{Frame, Indicator, Message, messages};
+use frame::{Frame, Indicator};
 use life::{Life, Patience};
-use turn::{Outcome, Turn};
+pub use one::Dialogue;
+use one::{Asked, State};
+use turn::Turn;
 
 /// A question, its parts already checked for length.
 pub struct Asking {
@@ -164,51 +166,6 @@ struct Inner {
     means: Means,
     live: Leases<Arc<Dialogue>>,
     twice: twice::Twice,
-}
-
-/// One dialogue.
-pub struct Dialogue {
-    /// Of its first question, for the ledger and the log.
-    owner: Arc<str>,
-    id: Arc<str>,
-    capability: Arc<str>,
-    principal: Arc<str>,
-    format: Format,
-    service: Weak<Inner>,
-    replay: Replay<Arc<Frame>>,
-    state: Mutex<State>,
-    /// Another question.
-    asked: Notify,
-    /// Somebody came or left.
-    moved: Notify,
-    ended: CancellationToken,
-    /// When its last listener left.
-    departure: Departure,
-    _places: Box<dyn Send + Sync>,
-}
-
-struct State {
-    epoch: u32,
-    turn: Turn,
-    /// The turn before, if it was interrupted.
-    last: Option<Turn>,
-    began: Instant,
-    /// When somebody first listened to this turn.
-    heard_since: Option<Instant>,
-    next: Option<Asked>,
-    life: Life,
-    /// What was said in turns before this one.
-    history: History,
-    /// The header of the turn's sound, for those who come late.
-    preamble: Option<bytes::Bytes>,
-}
-
-/// A turn that is to be played.
-struct Asked {
-    epoch: u32,
-    question: Question,
-    live: Live,
-    stake: Arc<Stake>,
 }
 
 impl Dialogues {
@@ -426,187 +383,4 @@ fn random() -> Option<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;
     Some(format!("{:032x}", u128::from_be_bytes(bytes)))
-}
-
-impl Dialogue {
-    /// Its id.
-    pub fn id(&self) -> Arc<str> {
-        Arc::clone(&self.id)
-    }
-
-    /// What its sound is.
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
-    /// Another question: what runs is interrupted first. Gives the epoch of the new turn.
-    fn go_on(&self, asking: Asking, live: Live, stake: Arc<Stake>) -> Result<u32, DialogueError> {
-        let now = Instant::now();
-        let mut state = self.lock();
-        if state.life.is_over() {
-            return Err(DialogueError::NotFound);
-        }
-        let interrupted = state.interrupt(asking.played_ms, now);
-        let epoch = state.epoch + 1;
-        let history = asking.history.unwrap_or_else(|| state.history.clone());
-        state.epoch = epoch;
-        let (text, language) = (asking.text.clone(), &live.voice().language);
-        let next = Turn::new(epoch, asking.thinking, text, history.clone(), language);
-        let last = std::mem::replace(&mut state.turn, next);
-        state.last = (last.outcome() == Some(Outcome::Interrupted)).then_some(last);
-        state.began = now;
-        state.heard_since = (state.life.listeners() > 0).then_some(now);
-        state.history = history.clone();
-        state.preamble = None;
-        state.life.asked(asking.is_resumable, now);
-        let owner = Arc::clone(&self.owner);
-        let question = Question::new(asking.text, history, owner, self.departure.clone())?;
-        state.next = Some(Asked { epoch, question, live, stake });
-        // Whatever was not delivered of the turn before never is, but for its last frame, if that is what it was.
-        let late = self.replay.begin(epoch);
-        if let Some(frame) = interrupted {
-            tracing::info!(owner = %self.owner, late, "a turn was interrupted");
-            self.push(epoch, frame);
-        }
-        if let Some(indicator) = asking.thinking {
-            self.push(epoch, Frame::Thinking(indicator));
-        }
-        drop(state);
-        self.asked.notify_one();
-        Ok(epoch)
-    }
-
-    /// Ends it: those who listen are told, and then there is nothing more.
-    pub fn delete(&self, played_ms: Option<u32>) {
-        {
-            let mut state = self.lock();
-            if let Some(frame) = state.interrupt(played_ms, Instant::now()) {
-                let epoch = state.epoch;
-                self.replay.begin(epoch);
-                self.push(epoch, frame);
-            }
-        }
-        self.end(Why::Deleted);
-    }
-
-    /// What was heard of a turn after so many milliseconds were played, and what was said so far with that. That is what is
-    /// remembered of a turn that was interrupted.
-    pub fn heard(
-        &self,
-        played_ms: u32,
-        epoch: Option<u32>,
-    ) -> Result<(String, Vec<Message>), DialogueError> {
-        let mut state = self.lock();
-        if let Some(other) = epoch.filter(|epoch| *epoch != state.epoch) {
-            return state.heard_before(other, played_ms);
-        }
-        let heard = state.turn.heard(played_ms).to_string();
-        let history = state.turn.history(&heard);
-        if state.turn.outcome() == Some(Outcome::Interrupted) {
-            state.history = history.clone();
-        }
-        Ok((heard, messages(&history)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Of an older epoch nothing is told any more.
-    fn push(&self, epoch: u32, frame: Frame) {
-        let bytes = frame.text_bytes();
-        if self.replay.push(epoch, Lane::Text, Arc::new(frame), bytes).is_err() {
-            self.metric(|metrics| metrics.dialogue_late.inc());
-        }
-    }
-
-    fn metric<T>(&self, count: impl FnOnce(&Metrics) -> T) {
-        if let Some(service) = self.service.upgrade() {
-            count(&service.means.metrics);
-        }
-    }
-
-    /// Ends it; whatever works for it stops. Only the first time counts.
-    fn end(&self, why: Why) {
-        {
-            let mut state = self.lock();
-            state.life.end();
-            if self.ended.is_cancelled() {
-                return;
-            }
-            self.ended.cancel();
-            state.next = None;
-        }
-        let cleared = match why {
-            // Those who listen hear the last of it.
-            Why::Deleted | Why::Leaving => {
-                let held = self.replay.len();
-                self.replay.seal();
-                held
-            }
-            Why::Left | Why::Expired | Why::Stale => {
-                self.departure.note();
-                self.replay.close()
-            }
-        };
-        tracing::info!(owner = %self.owner, ?why, "[Voice Cleanup] Cleared {cleared} buffered messages");
-        let Some(service) = self.service.upgrade() else { return };
-        drop(service.live.take(&self.id));
-        service.means.metrics.dialogue_ended(match why {
-            Why::Left => DialogueEnd::Left,
-            Why::Expired => DialogueEnd::Expired,
-            Why::Deleted => DialogueEnd::Deleted,
-            Why::Leaving => DialogueEnd::Leaving,
-            Why::Stale => DialogueEnd::Stale,
-        });
-    }
-}
-
-impl State {
-    /// Since the turn was asked.
-    fn now(&self) -> Duration {
-        self.began.elapsed()
-    }
-
-    /// Ends the turn that runs; what was heard of it is remembered.
-    fn interrupt(&mut self, played_ms: Option<u32>, now: Instant) -> Option<Frame> {
-        let played_ms = played_ms.unwrap_or_else(|| self.played_ms(now));
-        let frame = self.turn.interrupt(played_ms);
-        match &frame {
-            Some(Frame::Interrupted { heard_text, .. }) => {
-                self.history = self.turn.history(heard_text);
-            }
-            _ if self.turn.outcome() == Some(Outcome::Done) => {
-                self.history = self.turn.whole_history();
-            }
-            _ => {}
-        }
-        frame
-    }
-
-    /// As [`Dialogue::heard`], of the turn before this one, if it was interrupted.
-    fn heard_before(
-        &mut self,
-        epoch: u32,
-        played_ms: u32,
-    ) -> Result<(String, Vec<Message>), DialogueError> {
-        let last = self.last.as_ref().filter(|turn| turn.epoch() == epoch);
-        let Some(last) = last else { return Err(DialogueError::OtherTurn(epoch)) };
-        let heard = last.heard(played_ms).to_string();
-        let history = last.history(&heard);
-        // The turn that runs was asked with what was reckoned; from the next one on, it is what was heard.
-        self.history = history.clone();
-        self.turn.remember(&history);
-        Ok((heard, messages(&history)))
-    }
-
-    /// How much of the turn can have been heard by `now`: as much as there was time for, since it sounded and somebody
-    /// listened.
-    fn played_ms(&self, now: Instant) -> u32 {
-        let first = self.turn.first_audio_ms();
-        let Some(since) = self.heard_since.filter(|_| first > 0) else { return 0 };
-        let sounded = self.began + Duration::from_millis(first);
-        let played = now.saturating_duration_since(sounded.max(since)).as_millis() as u64;
-        u32::try_from(played.min(self.turn.audio_ms())).unwrap_or(u32::MAX)
-    }
 }

@@ -1,3 +1,5 @@
+//! The log of numbered items: by hand, against a model, and in every interleaving.
+
 use super::*;
 use crate::bounds::Budget;
 
@@ -164,14 +166,14 @@ mod usual {
             let mut pushed = 0u32;
             for (step, bytes, which) in steps {
                 match step {
-                    0 | 1 => if fits(&replay, 1, Lane::Audio, bytes) == Some(true) {
+                    0 | 1 if fits(&replay, 1, Lane::Audio, bytes) == Some(true) => {
                         replay.push(1, Lane::Audio, pushed, bytes).expect("open");
                         pushed += 1;
-                    },
-                    2 => if fits(&replay, 1, Lane::Text, bytes) == Some(true) {
+                    }
+                    2 if fits(&replay, 1, Lane::Text, bytes) == Some(true) => {
                         replay.push(1, Lane::Text, pushed, bytes).expect("open");
                         pushed += 1;
-                    },
+                    }
                     3 if readers.len() < 4 => readers.push((replay.reader(None).expect("held"), None)),
                     4 if !readers.is_empty() => drop(readers.swap_remove(which % readers.len())),
                     _ if !readers.is_empty() => {

@@ -1,3 +1,5 @@
+//! The turn: step by step, and whatever happens in whatever order.
+
 use super::*;
 use crate::answer::{AnswerError, Finish};
 use proptest::prelude::*;
