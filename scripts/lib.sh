@@ -105,6 +105,23 @@ need_node() {
             "nodejs npm" "nodejs npm" "node"
 }
 
+# node_packages FOLDER: its packages by its lock file, beside the other downloads, and a link to them in it. The mark of
+# an install that came to its end lies among what it installed: one that was cut short has none, nor has one that an
+# `npm ci` in a folder with such a link has emptied, since npm empties what the link points to.
+node_packages() {
+    local folder=$1 kept mark
+    kept=$cache/node/$(basename "$folder")
+    mark=$kept/node_modules/.installed.json
+    if ! cmp -s "$folder/package-lock.json" "$mark"; then
+        mkdir -p "$kept" || return
+        cp "$folder"/package*.json "$kept" || return
+        (cd "$kept" && npm ci --no-fund --no-audit --loglevel=error </dev/null >&2) || return
+        cp "$kept/package-lock.json" "$mark" || return
+    fi
+    [[ -L $folder/node_modules ]] || rm -rf "$folder/node_modules"
+    ln -sfn "$kept/node_modules" "$folder/node_modules"
+}
+
 need_chromium() {
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
         install "The tests of the page drive Chromium, which is not there." "chromium" "chromium" "chromium"

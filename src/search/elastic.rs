@@ -164,7 +164,8 @@ impl Elastic {
         // A snapshot knows of which index it is.
         let parts = if snapshot.is_some() { SearchParts::None } else { SearchParts::Index(&alias) };
         let path = format!("{}?{}", parts.url(), ask::ANSWERED_WITH);
-        let mut call = Call::new(Method::POST, path, Some(&body));
+        let mut call = Call::new(Method::POST, path, None);
+        call.body = Some((body, crate::upstream::JSON));
         call.most_bytes = engine_found_bytes(wish.limit, wish.wants_text);
         let said = self.say(call, asker).await?;
         if said.status == StatusCode::NOT_FOUND && snapshot.is_some() {

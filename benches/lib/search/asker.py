@@ -164,5 +164,6 @@ def load(address: tuple[str, int], messages: list[bytes], at_once: int) -> Asked
 
 
 def _has_hits(answer: dict) -> bool:
-    hits = answer["hits"]
-    return bool(hits["hits"] if isinstance(hits, dict) else hits)
+    # An engine leaves out what is empty, where it is asked for some parts only.
+    hits = answer.get("hits", [])
+    return bool(hits.get("hits") if isinstance(hits, dict) else hits)

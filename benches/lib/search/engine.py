@@ -85,7 +85,7 @@ def _own_request(report: Report, engine: peers.Engine, data: Path, given: Namesp
     with request.Recorder(engine.address) as recorder, _evensong(report, data, recorder.url) as evensong:
         took = evensong.load(given.documents)
         engine.refresh()
-        template = request.taken_down(evensong, recorder)
+        template = request.taken_down(evensong, recorder).kept(engine)
     report.figures += [
         Figure("engine: documents a second by the bulk route", given.documents / took),
         Figure("engine: requests to it for one search", template.of, detail=template.path),

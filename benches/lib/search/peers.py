@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -167,28 +166,10 @@ class Node:
 
 def install(folder: Path) -> None:
     """As scripts/test does: by the lock file, in the cache, with a link from the folder."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        command = ["bash", "-c", 'source "$1" && need_node', "bash", str(ROOT / "scripts/lib.sh")]
-        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode or not shutil.which("node"):
-            raise Unavailable("no Node.js, and it could not be installed")
-    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evensong/node" / folder.name
-    lock = kept / "package-lock.json"
-    if (
-        not lock.exists()
-        or lock.read_bytes() != (folder / lock.name).read_bytes()
-        or not (kept / "node_modules").exists()
-    ):
-        kept.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(folder / name, kept / name)
-        command = ["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"]
-        # Its talk is no part of the table.
-        subprocess.run(command, cwd=kept, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    link = folder / "node_modules"
-    if link.is_symlink() and Path(os.readlink(link)) != kept / "node_modules":
-        link.unlink()
-    if not link.exists():
-        link.symlink_to(kept / "node_modules")
+    command = ["bash", "-c", 'source "$1" && need_node && node_packages "$2"', "bash", str(ROOT / "scripts/lib.sh")]
+    # Its talk is no part of the table.
+    if subprocess.run([*command, str(folder)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode:
+        raise Unavailable(f"no Node.js, or not the packages of {folder.name}, and they could not be installed")
 
 
 def node_version() -> str:

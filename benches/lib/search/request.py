@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,6 +14,8 @@ from . import asker, corpus, peers
 
 # Words that no document has; they stand for those of a query.
 WORDS = ("qqone", "qqtwo")
+# Where an engine opens a snapshot, and how long ours lasts: longer than any bench.
+OPENS, SNAPSHOT_KEPT = "/_pit", "3h"
 # Where Evensong is not measured: a query such as it might send.
 INDEX = "documents"
 MAPPING = {
@@ -45,12 +47,24 @@ class Request:
     body: str
     # How many requests one search took in all.
     of: int = 1
+    # In which snapshot it searches, and what opened that.
+    snapshot: str | None = None
+    opened_by: str | None = None
 
     def message(self, words: tuple[str, str]) -> bytes:
         body = self.body
         for stand_in, word in zip(WORDS, words):
             body = body.replace(stand_in, word)
         return asker.post(self.path, body)
+
+    def kept(self, engine: peers.Engine) -> Request:
+        """The same in a snapshot that lasts as long as the bench. Evensong's own is gone a minute later, and a search in
+        one that is gone finds nothing, very quickly, with status 200."""
+        if not self.snapshot:
+            return self
+        opened = peers.ask(engine.address, "POST", f"{self.opened_by}?keep_alive={SNAPSHOT_KEPT}")
+        body = self.body.replace(json.dumps(self.snapshot), json.dumps(opened["id"]))
+        return replace(self, body=body, snapshot=opened["id"])
 
     def write(self, file: Path) -> None:
         """As the Node service reads it."""
@@ -64,14 +78,18 @@ def usual() -> Request:
 
 
 def taken_down(evensong: peers.Evensong, recorder: Recorder) -> Request:
-    """The second of two searches, so that what is done once is not in it."""
+    """The second of two searches, so that what is done once is not in it, but for the snapshot that both share."""
     evensong.search(q=" ".join(WORDS), limit=10)
+    before = list(recorder.requests)
     recorder.requests.clear()
     evensong.search(q=" ".join(WORDS), limit=10)
     seen = list(recorder.requests)
     for path, body in seen:
         if urlsplit(path).path.endswith("_search") and all(word in body for word in WORDS):
-            return Request(path, body, of=len(seen))
+            snapshot = json.loads(body).get("pit", {}).get("id")
+            opening = (urlsplit(path).path for path, _ in seen + before)
+            opened_by = next((path for path in opening if path.endswith(OPENS)), None)
+            return Request(path, body, len(seen), snapshot, opened_by)
     raise OSError(f"no search was seen on its way, only {[path for path, _ in seen]}")
 
 
