@@ -58,7 +58,7 @@ def main() -> int:
         try:
             PARTS[name](report, given)
         except (OSError, client.Broken, asyncio.TimeoutError, KeyError, ValueError) as error:
-            broken = Figure(f"{name}: could not be measured", math.nan, most=0, detail=repr(error))
+            broken = Figure(f"{name}: could not be measured", math.nan, most=0, detail=repr(error)[:200])
             report.figures.append(broken)
         others = (machine.others_seconds() - others) / (time.monotonic() - began)
         report.figures.append(Figure(f"{name}: CPU time of others meanwhile", others, "s/s"))

@@ -9,6 +9,7 @@ an honest answer as well; a gap never is.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import random
 import socket
 import struct
@@ -116,7 +117,7 @@ def _all_turns(address: wire.Address, seen: Seen, count: int, seed: int, names: 
         while seen.cuts.total() < count:
             topic, number = (place + 1) * 10_000 + number, number + 1
             try:
-                _turn(address, topic, names[number % len(names)], dice, seen)
+                _turn(address, topic, names[number % len(names)], dice, seen, count)
             except (OSError, client.Broken) as error:
                 with seen.lock:
                     seen.wrong[repr(error)] += 1
@@ -130,7 +131,7 @@ def _all_turns(address: wire.Address, seen: Seen, count: int, seed: int, names: 
         thread.join()
 
 
-def _turn(address: wire.Address, topic: int, format: str, dice: random.Random, seen: Seen) -> None:
+def _turn(address: wire.Address, topic: int, format: str, dice: random.Random, seen: Seen, count: int) -> None:
     """One turn with two listeners, of whom one is cut again and again."""
     with wire.connect(address) as mouth, wire.connect(address) as ear:
         text = f"topic={topic} sentences={SENTENCES}"
@@ -139,7 +140,7 @@ def _turn(address: wire.Address, topic: int, format: str, dice: random.Random, s
         whole = _Uncut(ear, wire.listen(ear, path))
         whole.start()
         try:
-            cut = _cut_reader(address, path, dice, seen)
+            cut = _cut_reader(address, path, dice, seen, count)
         finally:
             whole.join(client.PATIENCE_SECONDS)
     if whole.failure:
@@ -168,10 +169,12 @@ class _Uncut(threading.Thread):
             self.failure = repr(error)
 
 
-def _cut_reader(address: wire.Address, path: str, dice: random.Random, seen: Seen) -> list[wire.Event] | None:
+def _cut_reader(
+    address: wire.Address, path: str, dice: random.Random, seen: Seen, count: int
+) -> list[wire.Event] | None:
     """What a reader has after all its cuts; nothing where its place was no longer held."""
     events: list[wire.Event] = []
-    for number in range(CUTS_A_TURN + 1):
+    for number in itertools.count():
         stream = wire.connect(address, RECEIVE_BUFFER)
         with stream:
             began = time.perf_counter()
@@ -179,7 +182,8 @@ def _cut_reader(address: wire.Address, path: str, dice: random.Random, seen: See
             answer = wire.Events()
             stream.sendall(wire.get(path, last_id))
             # The last time it reads to the end.
-            most = float("inf") if number == CUTS_A_TURN else dice.randrange(READ_MOST_BYTES)
+            is_last = number == CUTS_A_TURN or seen.cuts.total() >= count
+            most = float("inf") if is_last else dice.randrange(READ_MOST_BYTES)
             fresh = False
             while not answer.is_done and answer.body_bytes < most:
                 left = most - answer.body_bytes
@@ -209,7 +213,6 @@ def _cut_reader(address: wire.Address, path: str, dice: random.Random, seen: See
         with seen.lock:
             seen.cuts[manner] += 1
             seen.full += is_full
-    raise AssertionError("unreachable")
 
 
 def _wait_until_full(stream: socket.socket) -> bool:

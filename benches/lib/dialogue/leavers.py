@@ -14,6 +14,7 @@ import socket
 import time
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .. import client
@@ -162,11 +163,7 @@ def _model_figures(stats: dict, crowd: Crowd) -> list[Figure]:
     """The same, as the language model saw it."""
     turns = {turn["topic"]: turn for turn in stats["turns"]}
     asked = [topic for topic in crowd.left_at if topic in turns]
-    late = [
-        turns[topic]["ended_ms"] - crowd.left_at[topic] * 1e3
-        for topic in asked
-        if turns[topic]["state"] == "left"
-    ]
+    late = [turns[topic]["ended_ms"] - crowd.left_at[topic] * 1e3 for topic in asked if turns[topic]["state"] == "left"]
     detail = f"p50 {percentile(late, 0.5):.1f}, at most {max(late, default=float('nan')):.1f}, of {len(late)}"
     states = Counter(turn["state"] for turn in turns.values())
     said = ", ".join(f"{count} × {state}" for state, count in states.items())
@@ -223,14 +220,15 @@ async def _live_and_leave(address: wire.Address, mouth: socket.socket, leaver: L
         # In time, so that the last of them is over with the rest.
         return
     path = told["streams"]["audio" if leaver.is_plain else "events"]
-    ear, answer = await _attach(address, path)
+    ear = await client.connect(address, wire.get(path))
+    answer = client.Answer("mp3") if leaver.is_plain else wire.Events()
     try:
         if leaver.manner == "done":
-            return await _to_the_end(ear, answer, leaver)
+            return await _read(ear, answer)
         await _stay(ear, answer, leaver)
         if leaver.is_resumed and not answer.is_done:
             # There is nothing behind which to go on before the first event.
-            await _read_until(ear, answer, lambda: bool(answer.last_id))
+            await _read(ear, answer, lambda: bool(answer.take() or answer.last_id))
             await _leave(ear, leaver)
             await asyncio.sleep(leaver.away)
             ear, answer = await _come_again(address, path, answer.last_id)
@@ -247,7 +245,8 @@ async def _live_and_leave(address: wire.Address, mouth: socket.socket, leaver: L
             again = await _ask(mouth, message)
             if again.status not in (202, 404, 409):
                 raise client.Broken(f"a second question was answered {again.status}")
-        elif not leaver.is_resumed:
+        elif answer.status and not leaver.is_resumed:
+            # Who has no head yet may not be a listener yet, and its dialogue waits for one for a while.
             crowd.left_at[leaver.topic] = time.monotonic()
         await _leave(ear, leaver)
     finally:
@@ -275,27 +274,16 @@ async def _ask(mouth: socket.socket, message: bytes) -> wire.Whole:
     return answer
 
 
-async def _attach(address: wire.Address, path: str, last_id: str = "") -> tuple[socket.socket, wire.Events]:
-    ear = await client.connect(address, wire.get(path, last_id))
-    return ear, wire.Events()
-
-
-async def _read_until(ear: socket.socket, answer: wire.Events, is_enough) -> None:
-    """Reads events until then; their ids are remembered by the answer."""
+async def _read(ear: socket.socket, answer: client.Answer, is_enough: Callable[[], bool] = lambda: False) -> None:
+    """Reads until then, or until the end."""
     loop = asyncio.get_running_loop()
-    answer.take()
     while not is_enough() and not answer.is_done:
         answer.feed(await asyncio.wait_for(loop.sock_recv(ear, client.READ_BYTES), client.PATIENCE_SECONDS))
         if answer.status not in (0, 200):
             raise client.Broken(f"the stream was answered {answer.status}")
-        answer.take()
 
 
-async def _to_the_end(ear: socket.socket, answer: wire.Events, leaver: Leaver) -> None:
-    await _read_until(ear, answer, lambda: False)
-
-
-async def _stay(ear: socket.socket, answer: wire.Events, leaver: Leaver) -> None:
+async def _stay(ear: socket.socket, answer: client.Answer, leaver: Leaver) -> None:
     """Stays for its time and reads now and then, so that some leave while the server sends, some while it is blocked,
     some while it waits for the model."""
     for _ in range(leaver.gulps):
@@ -314,7 +302,7 @@ async def _stay(ear: socket.socket, answer: wire.Events, leaver: Leaver) -> None
 
 async def _come_again(address: wire.Address, path: str, last_id: str) -> tuple[socket.socket, wire.Events]:
     """Goes on behind its last event: the next one is the next."""
-    ear, answer = await _attach(address, path, last_id)
+    ear, answer = await client.connect(address, wire.get(path, last_id)), wire.Events()
     try:
         loop = asyncio.get_running_loop()
         while not answer.is_done:
