@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -504,6 +505,38 @@ def test_sound_as_a_question_wants_somebody_who_hears(front: Front) -> None:
         "/api/voice/converse", files=sound, data={"request": json.dumps({"format": "pcm"})}
     )
     assert answer.status_code == 400 and answer.json()["type"] == "audio_input_unavailable"
+
+
+def test_a_dialogue_is_its_owners(server: Server, tmp_path: Path) -> None:
+    file, binary = tmp_path / "keys.toml", os.environ["EVENSONG_BIN"]
+
+    def key(name: str, scope: str) -> str:
+        command = [binary, "keys", "--keys-file", str(file), "add", name, "--scope", scope]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+
+    ann, bob, speaker = key("ann", "dialogue"), key("bob", "dialogue"), key("speaker", "speech")
+    with (
+        evensong(tmp_path / "server", keys_file=str(file)) as guarded,
+        Front(guarded) as nobody,
+        Front(guarded, speaker) as other,
+        Front(guarded, ann) as owner,
+        Front(guarded, bob) as foreign,
+    ):
+        assert nobody.post({"text": "Who am I?"}).status_code == 401
+        assert other.post({"text": "Who am I?"}).status_code == 403
+        told = owner.converse("What is a ring?")
+        dialogue, events = told["dialogueId"], told["streams"]["events"]
+        with pytest.raises(Refused) as refused:
+            foreign.converse("And what is it for?", dialogueId=dialogue)
+        assert refused.value.status == 404, "as if there were none"
+        assert foreign.delete(dialogue) == 404
+        for wrong in (
+            events.split("&capability=")[0],
+            re.sub("capability=.*", f"capability={'0' * 32}", events),
+        ):
+            assert nobody.http.get(wrong).status_code in (401, 403, 404)
+        # The capability is enough for what a browser fetches without headers.
+        assert nobody.hear(told).done
 
 
 # --- Without a model; by curl; word times without a dialogue --------------------------------------------

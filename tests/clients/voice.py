@@ -88,8 +88,9 @@ class Refused(Exception):
 class Front:
     """A front-end; its connections are closed with its `with` block, and what its dialogues left with them."""
 
-    def __init__(self, server: Server):
+    def __init__(self, server: Server, key: str = ""):
         self.server = server
+        self.key = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=8)
         self.http = httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS, limits=limits)
         self.threads = ThreadPoolExecutor(16)
@@ -107,7 +108,7 @@ class Front:
 
     def post(self, body: Any, **headers: str) -> httpx.Response:
         """As it is, whatever the answer."""
-        answer = self.http.post("/api/voice/converse", json=body, headers=headers)
+        answer = self.http.post("/api/voice/converse", json=body, headers=self.key | headers)
         if answer.status_code == 202:
             self.dialogues.add(answer.json()["dialogueId"])
         return answer
@@ -149,13 +150,13 @@ class Front:
         return self.hear(self.converse(text, **asked))
 
     def heard(self, dialogue: str, **asked: Any) -> dict[str, Any]:
-        answer = self.http.post(f"/api/voice/dialogues/{dialogue}/heard", json=asked)
+        answer = self.http.post(f"/api/voice/dialogues/{dialogue}/heard", json=asked, headers=self.key)
         if answer.status_code != 200:
             raise Refused(answer)
         return answer.json()
 
     def delete(self, dialogue: str) -> int:
-        return self.http.delete(f"/api/voice/dialogues/{dialogue}").status_code
+        return self.http.delete(f"/api/voice/dialogues/{dialogue}", headers=self.key).status_code
 
 
 def parsed(lines: Iterator[str]) -> Iterator[Event]:
