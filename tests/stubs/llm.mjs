@@ -25,6 +25,7 @@ import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const REMEMBERED = { turns: 20_000, requests: 500 };
+const DIES_AFTER_MS = 100;
 const BODY_BYTES = 4 * 1024 * 1024;
 const TOKEN = /\s*\S+/g;
 const SENTENCE_END = /[.!?]["')]*$/;
@@ -226,7 +227,10 @@ class Turn {
         this.response.end(text);
     }
 
-    die(how) {
+    async die(how) {
+        // What was said has been taken by then: a reset takes along what was not.
+        await this.pause(DIES_AFTER_MS);
+        if (this.isGone) return;
         this.close("died");
         how(this.response.socket);
     }

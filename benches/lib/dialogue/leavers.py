@@ -25,7 +25,7 @@ from . import wire
 from .llm import Llm
 
 KIB, MIB = 1024, 1024 * 1024
-AT_ONCE = 48
+AT_ONCE = 24
 # As many come first, so that what only grows to a size has grown.
 WARM_UP_PART = 5
 # From attaching on; the model needs longer than that for most of its answers.
@@ -94,7 +94,7 @@ class Crowd:
     # By topic: when nobody was left who wanted it.
     left_at: dict[int, float] = field(default_factory=dict)
     resumed: int = 0
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
 
 
@@ -115,7 +115,8 @@ def run(report: Report, given: Namespace) -> None:
         stats = llm.stats()
     manners = ", ".join(f"{count} × {manner}" for manner, count in crowd.left.most_common())
     failed = ", ".join(f"{count} × {what}" for what, count in crowd.failed.most_common(4))
-    took = f"{end - began:.0f} s, seed {given.seed}; {manners}; {crowd.refused} × 503 and came again"
+    refused = ", ".join(f"{count} × {why}" for why, count in crowd.refused.items()) or "none"
+    took = f"{end - began:.0f} s, seed {given.seed}; {manners}; 503 and came again: {refused}"
     growth, said = watch.growth()
     report.figures += [
         Figure("leavers: dialogues left", crowd.left.total(), least=given.leavers, detail=took),
@@ -153,10 +154,15 @@ def _ledger_figures(before: dict, after: dict, count: int) -> list[Figure]:
         Figure("leavers: bytes kept, a dialogue", held / count, "B", most=0),
         Figure("leavers: ledger agrees with the process", int(after["agrees"]), least=1),
     ]
-    for name in ("fds", "tasks"):
-        was = before["process"][name]
-        figures.append(Figure(f"leavers: {name} after", after["process"][name], most=was))
+    # Beside the connections that are kept for the model's next request.
+    for name, kept in (("fds", "upstream_socket"), ("tasks", "upstream_task")):
+        was, now = (ledger["process"][name] - _live(ledger, kept) for ledger in (before, after))
+        figures.append(Figure(f"leavers: {name} after", now, most=was))
     return figures
+
+
+def _live(ledger: dict, name: str) -> int:
+    return sum(kind["live"] for kind in ledger["kinds"] if kind["kind"] == name)
 
 
 def _model_figures(stats: dict, crowd: Crowd) -> list[Figure]:
@@ -243,7 +249,7 @@ async def _live_and_leave(address: wire.Address, mouth: socket.socket, leaver: L
             crowd.left_at[leaver.topic] = time.monotonic()
             message = wire.post(wire.CONVERSE, {"text": "end=mute Wait, what?", "dialogueId": dialogue})
             again = await _ask(mouth, message)
-            if again.status not in (202, 404, 409):
+            if again.status not in (202, 404) and not again.is_refusal:
                 raise client.Broken(f"a second question was answered {again.status}")
         elif answer.status and not leaver.is_resumed:
             # Who has no head yet may not be a listener yet, and its dialogue waits for one for a while.
@@ -261,7 +267,7 @@ async def _converse(mouth: socket.socket, leaver: Leaver, crowd: Crowd) -> dict:
             return answer.value
         if not answer.is_refusal:
             raise client.Broken(f"converse was answered {answer.status}: {bytes(answer.body[:200])!r}")
-        crowd.refused += 1
+        crowd.refused[answer.value["type"]] += 1
         await asyncio.sleep(AGAIN_SECONDS)
     raise client.Broken(f"refused {TRIES} times")
 
