@@ -40,7 +40,7 @@ FULL_SECONDS = 0.15
 # A turn that is resumed nowhere is given up.
 CUTS_A_TURN = 40
 # A dialogue that can be gone on with waits so long for somebody who does.
-GRACE_SECONDS = 2
+GRACE_SECONDS = 5
 PROXY_CUTS = 60
 
 _NGINX = """
@@ -207,6 +207,7 @@ def _cut_reader(
 ) -> list[wire.Event] | None:
     """What a reader has after all its cuts; nothing where its place was no longer held."""
     events: list[wire.Event] = []
+    left = time.perf_counter()
     for number in itertools.count():
         stream = wire.connect(address, RECEIVE_BUFFER)
         with stream:
@@ -226,7 +227,8 @@ def _cut_reader(
                         seen.gone += 1
                     return None
                 if answer.status not in (0, 200):
-                    raise client.Broken(f"answered {answer.status} behind {last_id}")
+                    away = time.perf_counter() - left
+                    raise client.Broken(f"answered {answer.status} behind {last_id}, {away:.2f} s after it was cut off")
                 taken = [event for event in answer.take() if event.id]
                 events += taken
                 if taken and not fresh and number:
@@ -236,7 +238,7 @@ def _cut_reader(
             if answer.is_done:
                 return events
             is_full = _wait_until_full(stream)
-            manner = dice.choice(("FIN", "RST"))
+            manner, left = dice.choice(("FIN", "RST")), time.perf_counter()
             if manner == "RST":
                 wire.reset_at_close(stream)
             else:
