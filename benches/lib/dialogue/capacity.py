@@ -217,16 +217,17 @@ def _climb(load: Load, llm: Llm, needed: int) -> tuple[int, str, float, str]:
         took, after = time.monotonic() - began, _spent(load, llm)
         gap, failures = load.worst()
         shares = [(later - earlier) / took for earlier, later in zip(before, after)]
-        print(f"  {count} dialogues: longest gap {gap:.0f} ms", file=sys.stderr, flush=True)
-        if not let_in:
-            return reached, f"{len(load.players)} of {count} let in", worst, spent
-        if failures:
-            return reached, f"at {count} {len(failures)} ended: {failures[0]}", worst, spent
-        if gap > GAP_MOST_MS:
-            return reached, f"a gap of {gap:.0f} ms at {count}", worst, spent
+        # A gap where others had the processors is theirs.
         names = ("server", "language model", "readers", "all")
-        spent = "CPU s/s: " + ", ".join(f"{name} {share:.2f}" for name, share in zip(names, shares))
-        reached, worst = count, gap
+        now = "CPU s/s: " + ", ".join(f"{name} {share:.2f}" for name, share in zip(names, shares))
+        print(f"  {count} dialogues: longest gap {gap:.0f} ms; {now}", file=sys.stderr, flush=True)
+        if not let_in:
+            return reached, f"{len(load.players)} of {count} let in ({now})", worst, spent
+        if failures:
+            return reached, f"at {count} {len(failures)} ended: {failures[0]} ({now})", worst, spent
+        if gap > GAP_MOST_MS:
+            return reached, f"a gap of {gap:.0f} ms at {count} ({now})", worst, spent
+        reached, worst, spent = count, gap, now
         if count >= needed * 2 * STEPS_MOST:
             return reached, "no more was tried", worst, spent
         count = int(count * STEP) + 1
