@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -64,6 +64,14 @@ class Server:
         status, body = get(f"{self.admin}/debug/ledger")
         assert status == 200, f"/debug/ledger: {status} {body[:200]}"
         return json.loads(body)
+
+    def until(self, is_so: Callable[[dict[str, Any]], bool], within: float = 5.0) -> None:
+        """Waits until that can be said of the ledger."""
+        deadline = time.monotonic() + within
+        while not is_so(ledger := self.ledger()):
+            alive = [kind for kind in ledger["kinds"] if kind["live"] and not kind["standing"]]
+            assert time.monotonic() < deadline, f"not so after {within} s: {alive}"
+            time.sleep(0.01)
 
     def idle_within(self, seconds: float) -> float:
         """Waits until nothing lives for a client any more; returns how long that took, in seconds."""

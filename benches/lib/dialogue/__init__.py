@@ -1,0 +1,1 @@
+"""The bounds of dialogues; see `dialogue.py`, two folders up."""
