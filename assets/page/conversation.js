@@ -6,14 +6,23 @@ import { TurnView } from "./turn-view.js";
 
 /** A tab that is open for a day is no archive. */
 const TURNS_MOST = 40;
-/** So near the end is at the end. */
+/** A word that is so near the lower edge is moved up. */
 const NEAR_PX = 48;
+/** What somebody does who reads further up. */
+const READS = ["wheel", "touchmove", "keydown"];
 
 /** The list in #conversation. */
 export class Conversation {
     #list = document.getElementById("conversation");
     #aloud = document.getElementById("dialogue-aloud");
     #invitation = document.getElementById("dialogue-hint");
+
+    #isRead = false;
+    #followed = null;
+
+    constructor() {
+        for (const type of READS) this.#list.addEventListener(type, () => (this.#isRead = true), { passive: true });
+    }
 
     /** Whether nothing was asked yet. */
     get isEmpty() {
@@ -27,11 +36,15 @@ export class Conversation {
 
     /** Another turn, shown. */
     begin(question) {
-        const view = new TurnView(question, { sentence: (text) => say(this.#aloud, text) });
+        const view = new TurnView(question, {
+            sentence: (text) => say(this.#aloud, text),
+            grows: () => this.follow(),
+        });
         this.#list.append(view.root);
         while (this.#list.childElementCount > TURNS_MOST) this.#list.firstElementChild.remove();
         this.#invitation.hidden = true;
         this.#list.hidden = false;
+        this.#isRead = false;
         this.#list.scrollTop = this.#list.scrollHeight;
         return view;
     }
@@ -49,7 +62,7 @@ export class Conversation {
         let view = null;
         for (const { role, text } of messages) {
             if (role === "user" || view === null) {
-                view = new TurnView(role === "user" ? text : null, { sentence() {} });
+                view = new TurnView(role === "user" ? text : null, { sentence() {}, grows() {} });
                 this.#list.insertBefore(view.root, first ?? null);
             }
             if (role !== "assistant") continue;
@@ -59,14 +72,17 @@ export class Conversation {
         }
     }
 
-    /** Keeps a place of the newest turn in sight, if its end was. */
-    follow(node) {
-        const { scrollHeight, scrollTop, clientHeight } = this.#list;
-        const far = scrollHeight - scrollTop - clientHeight;
-        const last = this.#list.lastElementChild;
-        if (!node || !last?.contains(node)) return void (far < 3 * NEAR_PX && (this.#list.scrollTop = scrollHeight));
-        const [box, word] = [this.#list.getBoundingClientRect(), node.getBoundingClientRect()];
-        // Further up, or further down, somebody reads.
-        if (word.bottom > box.bottom - NEAR_PX && word.top < box.bottom + NEAR_PX) this.#list.scrollTop += word.bottom - box.bottom + 2 * NEAR_PX;
+    /** Keeps the newest turn in sight, and of one that is too long for that the word that is heard. */
+    follow(node = null) {
+        if (this.#isRead || (node !== null && node === this.#followed)) return;
+        this.#followed = node;
+        const [list, turn] = [this.#list, this.#list.lastElementChild];
+        if (turn === null) return;
+        if (turn.offsetHeight < list.clientHeight) list.scrollTop = list.scrollHeight;
+        else if (node === null) list.scrollTop = Math.max(list.scrollTop, turn.offsetTop);
+        else {
+            const below = node.getBoundingClientRect().bottom - list.getBoundingClientRect().bottom;
+            if (below > -NEAR_PX) list.scrollTop += below + 3 * NEAR_PX;
+        }
     }
 }

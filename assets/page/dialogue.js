@@ -76,10 +76,10 @@ export class Dialogue {
         this.#quiet();
     }
 
-    /** Silence, and no more of it. */
+    /** Silence, and nothing is held for it; but where others listen, only here. */
     stop(words = "Stopped.") {
         this.hush();
-        if (this.#line?.isGuest || this.#memory.running !== null) this.#letGo();
+        if (!this.#line?.isShared) this.#letGo();
         this.#rest(words);
     }
 

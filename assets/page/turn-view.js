@@ -9,8 +9,10 @@ import * as sources from "./sources.js";
 /** The page's own words where there are none from the server. */
 const THINKING = "Thinking";
 
-/** A turn; `question` is null where somebody else asked, until it is known. */
+/** A turn; `question` is null where somebody else asked, until it is known. `on`: grows(), and as for Captions. */
 export class TurnView {
+    #on;
+    #question = null;
     #asked = made("p", { class: "asked", dir: "auto" });
     #answer = made("div", { class: "answered" });
     #thinking = made("p", { class: "thinking" }, made("span", {}, THINKING), made("i", { "aria-hidden": "true" }));
@@ -19,6 +21,7 @@ export class TurnView {
     #sources = made("ul", { class: "sources", role: "list", "aria-label": "Where this is from" });
 
     constructor(question, on) {
+        this.#on = on;
         this.captions = new Captions(this.#text, on);
         this.root = made("li", { class: "turn" });
         this.#answer.append(made("span", { class: "who" }, "Evensong"), this.#thinking, this.#text, this.#note, this.#sources);
@@ -39,8 +42,6 @@ export class TurnView {
         if (question !== null) this.#asked.replaceChildren(made("span", { class: "who" }, "You"), made("span", {}, question));
     }
 
-    #question = null;
-
     /** Whether there is an answer, or one is thought about. */
     set answering(answering) {
         this.#answer.hidden = !answering;
@@ -50,6 +51,7 @@ export class TurnView {
     think() {
         this.answering = true;
         this.#thinking.hidden = false;
+        this.#on.grows();
     }
 
     /** There is something of the answer. */
@@ -57,11 +59,13 @@ export class TurnView {
         this.answering = true;
         this.#thinking.hidden = true;
         this.captions.write(text);
+        this.#on.grows();
     }
 
     /** What it is from. */
     source(hits) {
         sources.show(this.#sources, hits);
+        this.#on.grows();
     }
 
     /** It is over: all of it stands there, or `heard`; `note` says why it is no more. */
@@ -72,6 +76,7 @@ export class TurnView {
         this.#text.hidden = this.#text.textContent === "";
         this.note(note);
         if (note) this.answering = true;
+        this.#on.grows();
     }
 
     /** Says something beneath it. */
