@@ -158,5 +158,5 @@ function shown(written) {
     if (/^(#{1,6}|>|```\w*|\*\*|__)$/.test(written)) return "";
     // A link's words may be several; what stands in brackets by itself keeps them.
     const link = written.replace(/\]\(\S*\)/, "").replace(/^([^[]*)\](?!\()/, "$1").replace(/^(["'(]*)!?\[(?=[^\]]+$)/, "$1");
-    return link.replace(/^(["'(]*)(\*{1,3}|_{1,3}|`)(?=\S)/, "$1").replace(/(\*{1,3}|(?<=\w)_{1,3}|`)(["'),.;:!?…]*)$/, "$2");
+    return link.replace(/^(["'(]*)[*_`]+(?=\S)/, "$1").replace(/(?<=[^*_`])[*_`]+(["'),.;:!?…]*)$/, "$1");
 }

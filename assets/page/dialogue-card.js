@@ -106,7 +106,7 @@ export class DialogueCard {
     #speakUp() {
         this.#on.begins();
         this.#complain("");
-        this.#dialogue.hush();
+        this.#dialogue.hush({ waits: true });
         this.#show("listens", "Listening …");
     }
 

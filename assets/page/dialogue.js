@@ -2,9 +2,10 @@
 // said is remembered here as well, so that a dialogue that the server has let go of goes on in another. Invariants: one turn
 // sounds at most; a question is asked once, however often its request is sent; what nobody wants any more is ended.
 
-import { Failure, ask, unreachable } from "./api.js";
-import * as memory from "./memory.js";
+import { Failure } from "./api.js";
+import { converse, newKey } from "./converse.js";
 import { Line, hangUp } from "./line.js";
+import * as memory from "./memory.js";
 import { ThinkingSound } from "./thinking.js";
 import { Turn } from "./turn.js";
 import { hearing, way } from "./ways.js";
@@ -35,6 +36,9 @@ export class Dialogue {
     /** What is being asked, one after the other. */
     #asking = Promise.resolve();
     #isLost = false;
+    /** Whether events wait while somebody speaks up, and what lets them go on. */
+    #waits = false;
+    #goOn = () => {};
     #timer = null;
 
     constructor(conversation, host, on) {
@@ -66,9 +70,11 @@ export class Dialogue {
         this.#rest("Listening to a conversation that was begun elsewhere.");
     }
 
-    /** Silence, while somebody speaks up; a question goes on from here. */
-    hush() {
+    /** Silence; a question goes on from here. `waits`: somebody speaks up, and until then no more of it is taken. */
+    hush({ waits = false } = {}) {
         clearTimeout(this.#timer);
+        this.#waits = waits;
+        this.#goOn();
         const turn = this.#turn;
         if (!turn?.isOn) return;
         const [played, isTold] = [turn.playedMs, turn.isTold];
@@ -112,7 +118,7 @@ export class Dialogue {
 
     async #post(turn, request) {
         if (!turn.isOn) return;
-        const { key, body } = request ?? { key: random(), body: this.#body(turn.view.question) };
+        const { key, body } = request ?? { key: newKey(), body: this.#body(turn.view.question) };
         let accepted;
         try {
             accepted = await converse(key, body);
@@ -173,10 +179,11 @@ export class Dialogue {
         if (name === "heartbeat" || id === null) return;
         if (name === "interrupted") return this.#interrupted(data);
         const epoch = Number.parseInt(id, 10);
-        if (epoch > line.epoch) await this.#begun(line, epoch);
+        if (epoch > line.epoch) await this.#begun(line, epoch, name);
         const turn = this.#turn;
         if (turn?.epoch !== epoch || line !== this.#line) return;
         if (name === "done") return this.#done(line, turn, data);
+        if (this.#waits && !turn.isOn) await new Promise((resolve) => (this.#goOn = resolve));
         if (!turn.isOn) return;
         if (name === "thinking") this.#thinks(data);
         else if (name === "text") turn.write(data.text);
@@ -186,13 +193,14 @@ export class Dialogue {
     }
 
     /** A turn that this page has not asked for, or does not know yet that it has. */
-    async #begun(line, epoch) {
+    async #begun(line, epoch, name) {
         await this.#asking;
         if (line !== this.#line || epoch <= line.epoch) return;
         line.epoch = epoch;
         this.#on.begins();
         this.hush();
-        this.#begin(null, hearing(line.format)).epoch = epoch;
+        // What is not there from its beginning has no text: that was told before.
+        Object.assign(this.#begin(null, hearing(line.format)), { epoch, isLate: name !== "thinking" });
     }
 
     #thinks({ type, asset }) {
@@ -218,7 +226,7 @@ export class Dialogue {
         if (line.isGuest && this.#conversation.isAlone) this.#conversation.recall(said.slice(0, -2));
         this.#on.told(timings);
         this.#isLost = false;
-        await turn.whole();
+        await turn.whole(said.at(-1)?.text);
     }
 
     #broke(turn, failure) {
@@ -291,21 +299,4 @@ export class Dialogue {
         this.#line = null;
         this.#on.line(null);
     }
-}
-
-async function converse(key, body) {
-    const headers = { "content-type": "application/json", "idempotency-key": key };
-    const response = await ask("api/voice/converse", { method: "POST", headers, body });
-    try {
-        const accepted = await response.json();
-        if (typeof accepted.dialogueId === "string" && typeof accepted.streams?.events === "string") return accepted;
-    } catch {
-        throw unreachable();
-    }
-    throw new Failure("the server's answer cannot be read");
-}
-
-/** A key of 128 bits; randomUUID is there only on https. */
-function random() {
-    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -38,7 +38,12 @@ export class Dictation {
         this.#button = button;
         this.#on = on;
         button.hidden = !supported();
-        button.addEventListener("pointerdown", (event) => event.button === 0 && this.#press());
+        button.addEventListener("pointerdown", ({ button: which, pointerId }) => {
+            if (which !== 0) return;
+            // What is said beneath may move the button away from under the pointer.
+            button.setPointerCapture(pointerId);
+            this.#press();
+        });
         button.addEventListener("keydown", (event) => this.#key(event, () => this.#press()));
         button.addEventListener("keyup", (event) => this.#key(event, () => this.#release()));
         for (const type of ["pointerup", "pointercancel", "blur"]) button.addEventListener(type, () => this.#release());

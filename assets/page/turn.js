@@ -4,9 +4,6 @@
 import { Failure } from "./api.js";
 import { lower, seconds } from "./words.js";
 
-/** What a stream's first words may be from its beginning and still be the first. */
-const BEGINNING_MS = 400;
-
 /**
  * A turn that `view` shows, played by `way` into `host`. `on` is told: sound(player), starved(), blocked(why), bytes(n),
  * heard() while it sounds, over(Failure or null) when all was heard that there is, and failed(Failure) where it cannot be played.
@@ -14,6 +11,8 @@ const BEGINNING_MS = 400;
 export class Turn {
     /** The server's number of it, once that is known. */
     epoch = null;
+    /** Whether its beginning was missed: then what is written of it is not known, but what is said. */
+    isLate = false;
     /** Whether the server is done with it. */
     isTold = false;
     /** From the question to the first sound. */
@@ -29,6 +28,8 @@ export class Turn {
     #frame = null;
     #failure = null;
     #bytes = 0;
+    /** All that is said, where it was not told as it came. */
+    #text = null;
     #isOver = false;
 
     constructor(view, way, host, on) {
@@ -51,8 +52,7 @@ export class Turn {
 
     /** What comes next of the text. */
     write(text) {
-        if (typeof text !== "string") return;
-        this.view.write(text);
+        if (typeof text === "string" && !this.isLate) this.view.write(text);
     }
 
     /** What comes next of the sound, with its words; waits while enough lies ready. */
@@ -67,19 +67,20 @@ export class Turn {
 
     async #play({ audio = "", words = [] }) {
         const player = await this.#open();
-        if (words.length > 0) {
-            this.#offset ??= this.#begins(words[0].start_ms);
-            this.view.captions.time(words);
-        }
+        if (this.isLate) this.view.write(words.map(({ word }) => `${word} `).join(""));
+        this.view.captions.time(words);
         const bytes = Uint8Array.from(atob(audio), (letter) => letter.charCodeAt(0));
         this.#bytes += bytes.length;
         this.#on.bytes(this.#bytes);
         if (!this.#isOver && bytes.length > 0) await player.write(bytes);
+        // A late one's sound begins somewhere: words come with the sound that they end in.
+        if (this.isLate && words.length > 0) this.#offset ??= Math.max(0, words.at(-1).end_ms - 1000 * player.arrived);
     }
 
-    /** All is here; it sounds to its end. */
-    async whole() {
+    /** All is here, and `text` is what it says; it sounds to its end. */
+    async whole(text) {
         this.isTold = true;
+        if (this.isLate) this.#text = text;
         await this.#last();
     }
 
@@ -134,12 +135,6 @@ export class Turn {
         return player;
     }
 
-    /** A late one's sound begins where its first words do. */
-    #begins(ms) {
-        const begins = ms - 1000 * this.#player.arrived;
-        return begins < BEGINNING_MS ? 0 : begins;
-    }
-
     #sounds(player) {
         if (this.#isOver) return;
         this.firstMs ??= performance.now() - this.#began;
@@ -149,7 +144,7 @@ export class Turn {
     }
 
     #mark() {
-        this.view.captions.mark(this.playedMs);
+        if (!this.isLate || this.#offset !== null) this.view.captions.mark(this.playedMs);
         this.#on.heard();
         this.#frame = requestAnimationFrame(() => this.#mark());
     }
@@ -163,7 +158,7 @@ export class Turn {
     #end(failure, tell = this.#on.over) {
         if (this.#isOver) return;
         this.#finish();
-        this.view.settle({ note: failure ? failure.message : "" });
+        this.view.settle({ heard: this.#text, note: failure ? failure.message : "" });
         tell(failure);
     }
 

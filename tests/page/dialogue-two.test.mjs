@@ -62,17 +62,20 @@ test("one that joins late hears the rest, with the right words marked, and learn
     await talk.speaks(first.page, 8);
     const second = await the.open(browser, { url: first.address });
     await talk.speaks(second.page, 0.5);
-    const now = (page) => page.evaluate(() => {
-        const word = document.querySelector(".turn:last-child .now");
-        return [...document.querySelectorAll(".turn:last-child .caption span")].indexOf(word);
-    });
-    const starts = await second.page.evaluate(() => document.querySelectorAll(".turn:last-child .said").length);
-    assert.ok(starts > 0 && (await now(second.page)) >= 0);
+    await the.until("a word", async () => (await talk.marked(second.page)) > 0, 8_000);
     await first.page.keyboard.press("Escape");
     // Here only: somebody else listens.
     assert.equal(await talk.phase(first.page), "idle");
-    await the.until("the end", async () => (await talk.said(second.page)) === "Answered.", 60_000);
+    const left = () => second.page.evaluate(() => {
+        const { currentTime, buffered } = document.querySelector("#dialogue-ear audio");
+        const last = document.querySelector(".turn:last-child .caption span:last-child");
+        return last.matches(".now") && last.textContent === "Teller." ? buffered.end(0) - currentTime : null;
+    });
+    const seconds = await the.until("the last word", left, 60_000);
+    assert.ok(seconds < 3 && seconds > 0.5, `the last word, which lasts 2 s, is marked ${seconds} s before the end`);
+    await the.until("the end", async () => (await talk.said(second.page)) === "Answered.");
     assert.deepEqual(await talk.asked(second.page), [talk.QUESTION]);
+    assert.match(await talk.caption(second.page), /^A quorble sleeps .*Ada Teller\.$/);
     the.unblemished(second);
 });
 

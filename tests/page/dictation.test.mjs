@@ -39,6 +39,10 @@ function fakeEars() {
     };
 }
 
+function withoutEars() {
+    for (const name of ["SpeechRecognition", "webkitSpeechRecognition"]) Reflect.deleteProperty(globalThis, name);
+}
+
 const hear = (page, text) => page.evaluate((words) => globalThis.hear(words), text);
 const listens = async (page) => (await page.getAttribute("#dictate", "aria-pressed")) === "true";
 
@@ -118,11 +122,7 @@ test("a tap begins, another ends; by keyboard as well; nothing heard is said, an
 });
 
 test("where the browser has none, there is no button, and nothing is said of it", async () => {
-    const opened = await talk.talk(browser, {
-        init() {
-            for (const name of ["SpeechRecognition", "webkitSpeechRecognition"]) Reflect.deleteProperty(globalThis, name);
-        },
-    });
+    const opened = await talk.talk(browser, { init: withoutEars });
     assert.equal(await opened.page.isHidden("#dictate"), true);
     assert.equal(await opened.page.isHidden("#dictate-hint"), true);
     the.unblemished(opened);
