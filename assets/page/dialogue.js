@@ -18,10 +18,9 @@ const UNHEARD_MS = 10_000;
 const GONE = ["dialogue_not_found", "turn_over", "idempotency_mismatch"];
 
 /**
- * The page's dialogue, shown in `conversation`, heard from `host`. `on`: wish(), how it is to be spoken; begins(), before
- * anything sounds; phase(name, words): idle, listening,
- * asking, thinking, speaking, blocked; met(what the server said of it); sound(player, firstMs);
- * bytes(n); told(timings); quiet(); failed(Failure, again or null); line(Line or null).
+ * The page's dialogue, shown in `conversation`, heard from `host`. `on`: wish(), how it is to be spoken; begins(), before anything
+ * sounds; phase(name, words): idle, listening, asking, thinking, speaking, blocked; met(what the server said of it); bytes(n);
+ * sound(player, firstMs); told(timings); quiet(); failed(Failure, again or null); line(Line or null).
  */
 export class Dialogue {
     #conversation;
@@ -29,8 +28,8 @@ export class Dialogue {
     #on;
     #thinking;
     #line = null;
+    /** The newest turn, and the one before it, until its end is told. */
     #turn = null;
-    /** The turn before, until its end is told. */
     #before = null;
     #memory = memory.empty();
     /** What is being asked, one after the other. */
@@ -50,7 +49,7 @@ export class Dialogue {
 
     /** Whether there is something to be stopped. */
     get isOn() {
-        return this.#turn?.isOn || this.#line?.isGuest || false;
+        return Boolean(this.#turn?.isOn || this.#line?.isGuest);
     }
 
     /** Asks, and interrupts what is being said. `again`: {view, request}, the same question once more. */
@@ -77,8 +76,8 @@ export class Dialogue {
         this.#goOn();
         const turn = this.#turn;
         if (!turn?.isOn) return;
-        const [played, isTold] = [turn.playedMs, turn.isTold];
-        this.#memory = memory.cut(this.#memory, { asked: turn.view.question, heard: turn.hush(), played, isTold });
+        const { playedMs: played, isTold, view } = turn;
+        this.#memory = memory.cut(this.#memory, { asked: view.question, heard: turn.hush(), played, isTold });
         this.#quiet();
     }
 
@@ -89,7 +88,7 @@ export class Dialogue {
         this.#rest(words);
     }
 
-    /** Plays after a refusal or a pause; called from a person's gesture. */
+    /** Plays on, by a person's gesture. */
     resume() {
         this.#turn?.resume();
     }
@@ -134,7 +133,8 @@ export class Dialogue {
         if (!turn.isOn && turn === this.#turn) return this.#unwanted(accepted.dialogueId);
         this.#memory = memory.asked(this.#memory);
         turn.epoch = accepted.epoch;
-        if (this.#line?.id !== accepted.dialogueId) this.#hold({ id: accepted.dialogueId, events: accepted.streams.events, format: accepted.format });
+        const { dialogueId: id, streams, format } = accepted;
+        if (this.#line?.id !== id) this.#hold({ id, events: streams.events, format });
         this.#line.epoch = Math.max(this.#line.epoch, accepted.epoch);
         if (turn === this.#turn && turn.isOn) this.#on.met(accepted);
     }
@@ -146,8 +146,8 @@ export class Dialogue {
     }
 
     #refused(turn, failure, request) {
-        const { view } = turn;
         if (!turn.isOn || turn !== this.#turn) return;
+        const { view } = turn;
         turn.drop();
         if (failure.param === "text") this.#conversation.forget(view);
         else view.settle({ note: "This was not asked." });
@@ -158,8 +158,7 @@ export class Dialogue {
 
     /** It was stopped while it was being asked. */
     #unwanted(id) {
-        if (this.#line?.id === id) this.#letGo();
-        else hangUp(id);
+        return this.#line?.id === id ? this.#letGo() : hangUp(id);
     }
 
     #hold(where) {
@@ -212,9 +211,9 @@ export class Dialogue {
         this.#memory = memory.told(this.#memory, history);
         const turn = [this.#turn, this.#before].find((one) => one?.epoch === epoch);
         if (!turn) return;
-        const sounded = turn.isOn;
+        const wasOn = turn.isOn && turn === this.#turn;
         turn.interrupted(heard);
-        if (!sounded || turn !== this.#turn) return;
+        if (!wasOn) return;
         this.#quiet();
         this.#rest("Interrupted.");
     }
@@ -269,13 +268,12 @@ export class Dialogue {
         const refused = "The browser does not play sound by itself. Press Play.";
         this.#on.phase("blocked", why === "refused" ? refused : "Paused. Press Play to go on.");
         clearTimeout(this.#timer);
-        const away = () => turn.isOn && !turn.isTold && this.stop("Nobody listened, so the answer was let go.");
-        this.#timer = setTimeout(away, UNHEARD_MS);
+        this.#timer = setTimeout(() => turn.isOn && !turn.isTold && this.stop("Nobody listened, so the answer was let go."), UNHEARD_MS);
     }
 
     #ended(failure) {
         this.#quiet();
-        this.#rest(failure ? failure.message : "Answered.");
+        this.#rest(failure?.message ?? "Answered.");
     }
 
     #quiet() {

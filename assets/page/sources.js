@@ -5,7 +5,7 @@ import { made } from "./node.js";
 import { leading, picture } from "./picture.js";
 
 /** More would be a list of what was found, for which there is the search. */
-const SHOWN_MOST = 4;
+const SHOWN_MOST = 3;
 
 /** Shows `hits`, as they stand in the event, in `root`; the first is the one that answers. */
 export function show(root, hits) {

@@ -23,7 +23,7 @@ export class TurnView {
     constructor(question, on) {
         this.#on = on;
         this.captions = new Captions(this.#text, on);
-        this.root = made("li", { class: "turn" });
+        this.root = made("article", { class: "turn" });
         this.#answer.append(made("span", { class: "who" }, "Evensong"), this.#thinking, this.#text, this.#note, this.#sources);
         this.root.append(this.#asked, this.#answer);
         this.#sources.hidden = this.#note.hidden = this.#thinking.hidden = true;

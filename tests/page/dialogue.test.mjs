@@ -311,6 +311,22 @@ test("twenty questions: what the page borrowed is given back, and it does not gr
     await the.until("the ledger is idle", async () => (await the.ledger()).idle, 2_000);
 });
 
+test("a dialogue in which nothing more is asked is let go of, and goes on in another", async () => {
+    const opened = await talk.talk(browser, { before: (page) => page.clock.install() });
+    const { page } = opened;
+    await page.press("#speed", "End");
+    await talk.ask(page, talk.QUESTION);
+    await talk.answered(page);
+    assert.equal(the.live((await the.ledger()).kinds, "dialogue"), 1, "the next question would not find it");
+    await page.clock.fastForward(121_000);
+    await talk.gone();
+    await talk.ask(page, "What does a quorble count?");
+    await the.until("the second", () => talk.questions(opened).length === 2);
+    const { dialogueId, history } = talk.questions(opened)[1].postDataJSON();
+    assert.deepEqual([dialogueId, history.length, history[0].text], [undefined, 2, talk.QUESTION]);
+    the.unblemished(opened);
+});
+
 test("a page that is left holds nothing, not even for a while", async () => {
     const opened = await talk.talk(browser);
     const { page } = opened;
