@@ -6,7 +6,7 @@ import { wait } from "./words.js";
 
 const ROOT = new URL("../", import.meta.url);
 /** Only what begins so asks for a key, so only there one is sent. */
-const KEYED = ["v1/", "api/search"].map((path) => new URL(path, ROOT).href);
+const KEYED = ["v1/", "api/search", "api/voice/converse", "api/voice/dialogues/"].map((path) => new URL(path, ROOT).href);
 
 /** The address of a path of this server. */
 export function at(path) {

@@ -103,6 +103,12 @@ export class Composer {
         return { param: "input", message: `${count(over)} characters too many: 4,096 is the most.` };
     }
 
+    /** How anything is to be spoken: {voice, model, speed}. */
+    get wish() {
+        const { voice, model, speed } = this.body;
+        return { voice, model, speed };
+    }
+
     /** The request's body. */
     get body() {
         return {

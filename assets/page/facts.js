@@ -20,10 +20,11 @@ export class Facts {
     clear() {
         this.stop();
         this.#fields.clear();
+        this.#guess = 0;
         this.#draw(0, 0);
     }
 
-    /** Follows a player until stop(); the guess is for the line, until the length is known. */
+    /** Follows a player until stop(); the guess is for the line, until the length is known; null draws none. */
     follow(player, guessSeconds) {
         this.stop();
         this.#player = player;
@@ -60,6 +61,11 @@ export class Facts {
         this.#fields.put("first", words.milliseconds(ms));
     }
 
+    /** How long of that the server took, where it says so afterwards. */
+    server(ms) {
+        this.#fields.put("server", words.milliseconds(ms));
+    }
+
     /** Bytes received so far. */
     bytes(number) {
         this.#fields.put("bytes", words.bytes(number));
@@ -73,6 +79,7 @@ export class Facts {
     }
 
     #draw(played, arrived) {
+        if (this.#guess === null) return;
         const most = Math.max(arrived, played, this.#guess, 1);
         this.#line.style.setProperty("--played", (played / most).toFixed(4));
         this.#line.style.setProperty("--arrived", (arrived / most).toFixed(4));

@@ -2,6 +2,8 @@
 // Invariant: whatever an index says becomes text, never markup.
 
 import { say } from "./fields.js";
+import { made } from "./node.js";
+import { leading, picture } from "./picture.js";
 import { nodes } from "./snippet.js";
 
 const DAY = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
@@ -12,8 +14,6 @@ const READING = {
     speaking: ["Stop", "M7 7h10v10H7z"],
     blocked: ["Play", "M8 5v14l11-7z"],
 };
-/** Where less motion is wished for, pictures that move stand. */
-const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Names for those that are shown, so that a button can say which title it reads. */
@@ -64,12 +64,6 @@ export class Hit {
     }
 }
 
-function leading(address) {
-    const away = address.origin !== location.origin;
-    // In a place of its own: leaving this page would end what is being read.
-    return made("a", { href: address.href, ...(away && { target: "_blank", rel: "noopener noreferrer" }) });
-}
-
 function snippet(html) {
     if (html === "") return [];
     const shown = made("p", { class: "hit-snippet", dir: "auto" });
@@ -97,39 +91,10 @@ function time(when) {
     return shown;
 }
 
-/** In a box of one shape, so that nothing is shifted when it comes; gone if it does not. */
-function picture({ picture: source, title }) {
-    if (!source) return [];
-    const box = made("div", { class: "hit-picture" });
-    const image = made("img", { loading: "lazy", decoding: "async", width: "120", height: "90", alt: `Picture: ${title}` });
-    image.addEventListener("error", () => (box.hidden = true));
-    image.addEventListener("load", () => STILL.matches && image.replaceWith(held(image)));
-    image.src = source;
-    box.append(image);
-    return [box];
-}
-
-/** Its first frame, as large as the box on a fine screen. */
-function held(image) {
-    const [width, height] = [240, 180];
-    const canvas = made("canvas", { width, height, role: "img", "aria-label": image.alt });
-    const { naturalWidth, naturalHeight } = image;
-    const scale = Math.max(width / naturalWidth, height / naturalHeight);
-    const [w, h] = [naturalWidth * scale, naturalHeight * scale];
-    canvas.getContext("2d").drawImage(image, (width - w) / 2, (height - h) / 2, w, h);
-    return canvas;
-}
-
 function signed(path) {
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", "0 0 24 24");
     svg.setAttribute("aria-hidden", "true");
     svg.append(path);
     return svg;
-}
-
-function made(name, attributes = {}) {
-    const node = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    return node;
 }

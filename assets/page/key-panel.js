@@ -118,7 +118,7 @@ export class KeyPanel {
 
     #giveBack(to) {
         const good = to?.isConnected && to !== document.body && to.checkVisibility();
-        (good ? to : document.getElementById("speak")).focus({ preventScroll: !good });
+        (good ? to : document.getElementById("question")).focus({ preventScroll: !good });
     }
 
     #complain(message) {

@@ -30,6 +30,13 @@ export async function read(id, signal) {
     return { title: text(title), text: text(whole), creator: text(creator), url: text(url) };
 }
 
+/** {title, creator, link, picture}: a document that an answer is from; null for what is none. */
+export function source(hit) {
+    if (typeof hit?.id !== "string") return null;
+    const { id, title, creator, link: leads, picture: shown } = complete(hit);
+    return { id, title, creator, link: leads, picture: shown };
+}
+
 /** Titles in which a word begins so; none where they cannot be had, since nobody has asked for them. */
 export async function titles(beginning, signal) {
     try {

@@ -51,7 +51,9 @@ export class Status {
 
     #show(status) {
         // A server of another age may leave something out.
-        const { budget, live, memory } = { budget: {}, live: {}, memory: {}, ...present(status) };
+        const { budget, live: lives, memory } = { budget: {}, live: {}, memory: {}, ...present(status) };
+        // A turn of a dialogue is a stream as any other, to whoever looks.
+        const live = { ...lives, speech_stream: lives.speech_stream + (lives.turn ?? 0) };
         const named = (engine) => typeof engine?.name === "string";
         const engines = Array.isArray(status.engines) ? status.engines.filter(named) : [];
         const { held, reserved, total } = budget;

@@ -34,6 +34,12 @@ export function way(format) {
     return whole(format, `${format} cannot be played piece by piece: fetched whole, then played.`);
 }
 
+/** How a stream of this format is played that somebody else has asked for. */
+export function hearing(format) {
+    const usual = way(format);
+    return usual.asks === format ? usual : whole(format, "");
+}
+
 function throughMediaSource() {
     return {
         asks: "mp3",

@@ -45,7 +45,7 @@ test("a strict policy, the right types, and nothing from elsewhere", async () =>
     the.unblemished(opened);
 });
 
-test("by keyboard alone: to the text, speak, stop, choose a voice, hear it, change the speed", async () => {
+test("by keyboard alone: to the question, to the text, speak, stop, choose a voice, hear it, change the speed", async () => {
     const opened = await the.open(browser);
     const { page, seen } = opened;
     const focus = () => page.evaluate(() => document.activeElement.id);
@@ -53,7 +53,9 @@ test("by keyboard alone: to the text, speak, stop, choose a voice, hear it, chan
     await page.waitForFunction(() => document.querySelectorAll("[role=option]").length > 13);
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
-    assert.equal(await focus(), "text", "the first stop is the way to the text");
+    assert.equal(await focus(), "question", "the first stop is the way to the question");
+    for (let i = 0; i < 12 && (await focus()) !== "text"; i += 1) await page.keyboard.press("Tab");
+    assert.equal(await focus(), "text");
     await page.keyboard.press("Control+A");
     await page.keyboard.type(the.LONG.slice(0, 500), { delay: 0 });
     await page.keyboard.press("Control+Enter");

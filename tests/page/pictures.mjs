@@ -1,12 +1,14 @@
-// Takes the documentation's pictures of the page, while a long text is being spoken and while something found is read:
+// Takes the documentation's pictures of the page, while a question is being answered and while something found is read:
 // EVENSONG_URL=… EVENSONG_ADMIN=… node pictures.mjs FOLDER [FORMAT]
 // and then, for a quarter of the bytes: pngquant --ext .png --force FOLDER/page-*.png
 
 import { URL_OF, launch, pause, until } from "./harness.mjs";
 
 const [folder = ".", format = "mp3"] = process.argv.slice(2);
+/** What the server's own documentation answers. */
+const [FIRST, SECOND] = ["What is Evensong?", "What does a slow reader get?"];
 /** Until the graph has something to show. */
-const SPOKEN_SECONDS = 6;
+const SPOKEN_SECONDS = 4;
 const SHOTS = {
     "page-desktop": { viewport: { width: 1240, height: 1195 }, colorScheme: "dark" },
     "page-phone": {
@@ -48,21 +50,21 @@ async function shot(name, options, prepare) {
 
 async function speaking(page) {
     // The first sound of a browser opens its audio device; the picture is of the second.
-    await page.click("#speak");
-    await until("the first", async () => (await page.textContent("#state")) === "Speaking.");
-    await page.click("#stop");
-    await page.click("[data-sample=long]");
-    await page.evaluate(() => {
-        const text = document.getElementById("text");
-        text.value = Array(4).fill(text.value).join("\n\n");
-        text.dispatchEvent(new Event("input", { bubbles: true }));
-        text.scrollTop = 0;
-    });
-    await page.click("#speak");
+    await ask(page, FIRST);
+    await until("the end", async () => (await page.textContent("#dialogue-state")) === "Answered.", 60_000);
+    await ask(page, SECOND);
     const heard = async () => parseFloat(await page.textContent("[data-field=played]")) || 0;
     await until("sound", async () => (await heard()) > SPOKEN_SECONDS, 30_000);
-    await page.evaluate(() => scrollTo(0, 0));
+    await page.evaluate(() => {
+        document.activeElement.blur();
+        scrollTo(0, 0);
+    });
     return {};
+}
+
+async function ask(page, question) {
+    await page.fill("#question", question);
+    await page.press("#question", "Enter");
 }
 
 async function reading(page) {
