@@ -74,11 +74,11 @@ after(() => doors.forEach((close) => close()));
 /**
  * A door: {url, calls, events, cut(), shut, instead}. `calls` are requests to /api/voice {method, path, headers, body};
  * `events` are those that passed, {line, id, name, data}, with the number of their stream. `cut()` breaks the streams off, and
- * while `shut` is set nobody comes in. `instead(call, response)` may answer itself, which it says by true.
+ * while `shut` is set nobody comes in. Of each stream `most` bytes pass until there was a cut. `instead(call, response)` may answer itself, which it says by true.
  */
 export async function door() {
     const target = new URL(the.URL_OF);
-    const own = { calls: [], events: [], shut: false, instead: () => false };
+    const own = { calls: [], events: [], shut: false, most: Infinity, instead: () => false };
     const open = new Set();
     const server = http.createServer(async (request, response) => {
         const body = await whole(request);
@@ -99,9 +99,12 @@ export async function door() {
             lines += 1;
             const stream = { response, onward, note: noting(own.events, lines) };
             open.add(stream);
+            let passed = 0;
             answer.on("data", (bytes) => {
                 stream.note(bytes);
                 response.write(bytes);
+                passed += bytes.length;
+                if (passed > own.most) answer.pause();
             });
             answer.on("end", () => response.end());
             response.on("close", () => {
@@ -116,6 +119,7 @@ export async function door() {
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
     own.url = `http://127.0.0.1:${server.address().port}/`;
     own.cut = () => {
+        own.most = Infinity;
         for (const { response, onward } of open) {
             onward.destroy();
             response.socket?.destroy();
