@@ -159,6 +159,7 @@ fn public() -> Documented<Services> {
         .get(Access::Public, "/api/status", routes!(status::status))
         .post(Access::Key, "/api/tickets", routes!(auth::tickets::create))
         .post(speech, "/v1/audio/speech", routes!(speech::create))
+        .post(speech, "/v1/audio/speech/timestamps", routes!(speech::timestamps::create))
         .get(speech, "/v1/audio/voices", routes!(speech::voices::list))
         .get(speech, "/v1/audio/voices/{voice}/preview", routes!(speech::voices::preview))
         .post(speech, eleven, routes!(speech::eleven::create))

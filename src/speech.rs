@@ -22,6 +22,7 @@ mod remote;
 pub mod resample;
 pub mod script;
 pub mod stretch;
+pub mod timed;
 mod tone;
 mod utterance;
 pub mod voices;
@@ -239,14 +240,30 @@ impl Speech {
     /// last reader.
     pub async fn speak(&self, utterance: Utterance) -> Result<Speaking, SpeechError> {
         let parts = &*self.0;
+        let model = utterance.model.clone();
+        let begin = |engine: Engine, is_fallback| {
+            let utterance = utterance.clone();
+            async move { parts.begin(&engine, utterance, is_fallback).await }
+        };
+        self.first_of(model.as_deref(), begin).await
+    }
+
+    /// What comes of the first engine that can: the one that `model` names, else of the usual ones. `begin` gets an
+    /// engine, and whether another one was to speak.
+    async fn first_of<T, F: Future<Output = Result<T, SpeechError>>>(
+        &self,
+        model: Option<&str>,
+        begin: impl Fn(Engine, bool) -> F,
+    ) -> Result<T, SpeechError> {
+        let parts = &*self.0;
         // Whoever names an engine means that one.
-        let named = parts.named(utterance.model.as_deref())?;
+        let named = parts.named(model)?;
         let engines: Vec<_> =
             named.map_or_else(|| self.answering().collect(), |engine| vec![engine]);
         let (last, before) = engines.split_last().expect("there is the default one");
         let mut failed = None;
         for engine in before {
-            let beginning = parts.begin(engine, utterance.clone(), failed.is_some());
+            let beginning = begin(Engine::clone(engine), failed.is_some());
             let begun = timeout(parts.first_wait, beginning).await.unwrap_or_else(|_| {
                 let waited = parts.first_wait.as_millis();
                 Err(SpeechError::Failed(format!("no audio within {waited} ms")))
@@ -256,11 +273,11 @@ impl Speech {
                     tracing::warn!(engine = engine.name(), %error, "another engine is to speak");
                     failed.get_or_insert(error);
                 }
-                begun => return parts.spoke_for(engines[0], failed, begun),
+                begun => return parts.spoke_for(engines[0], failed, engine, begun),
             }
         }
-        let begun = parts.begin(last, utterance, failed.is_some()).await;
-        parts.spoke_for(engines[0], failed, begun)
+        let begun = begin(Engine::clone(last), failed.is_some()).await;
+        parts.spoke_for(engines[0], failed, last, begun)
     }
 }
 

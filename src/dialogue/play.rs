@@ -23,7 +23,7 @@ use crate::limits::LISTENERS_LOOKED_AT;
 use crate::metrics::{Cut, CutLabel, TurnEnd};
 use crate::speech::SpeechError;
 use crate::speech::live::{Live, Part, ReplaySink, Sink};
-use crate::speech::script::Passage;
+use crate::speech::script::{Passage, Script};
 use crate::tasks::Spawner;
 
 /// Plays a dialogue's turns until it is over.
@@ -254,7 +254,7 @@ impl Play<'_> {
         let inner = ReplaySink { replay, epoch: self.epoch, wrap: Frame::audio };
         let ear = Ear { inner, dialogue: Arc::clone(self.dialogue) };
         let held = Arc::clone(&self.held);
-        self.spoken = Some(live.start(passages, ear, &self.dialogue.departure, held));
+        self.spoken = Some(live.start(Script::Live(passages), ear, &self.dialogue.departure, held));
         self.script = Some(script);
     }
 }

@@ -4,6 +4,7 @@
 
 mod deliver;
 pub mod eleven;
+pub mod timestamps;
 pub mod told;
 pub mod voices;
 
@@ -60,6 +61,14 @@ enum VoiceName {
     Object { id: String },
 }
 
+impl From<VoiceName> for String {
+    fn from(voice: VoiceName) -> Self {
+        match voice {
+            VoiceName::Name(name) | VoiceName::Object { id: name } => name,
+        }
+    }
+}
+
 /// What a request carries beside its body.
 struct Asker<'a> {
     services: &'a Services,
@@ -100,9 +109,7 @@ pub async fn create(
             return Err(ApiError::parameter("stream_format", "unknown_stream_format", message));
         }
     };
-    let voice = asked.voice.map(|voice| match voice {
-        VoiceName::Name(name) | VoiceName::Object { id: name } => name,
-    });
+    let voice = asked.voice.map(String::from);
     let instructions = instructions(asked.instructions)?;
     let asker = Asker { services: &services, peer, id };
     let (mut utterance, places) = asker.utterance(asked.input, "input", asked.speed)?;

@@ -31,8 +31,12 @@ pub const RESUME_BEHIND_BYTES: usize = CLIENT_SEND_BUFFER_BYTES * 2 + 64 * KIB;
 pub const RESUME_TEXT_BYTES: usize = 2 * ANSWER_BYTES;
 /// Listeners of one dialogue.
 pub const LISTENERS: usize = 8;
-/// What each may hold: its socket's part, and an event in base64 with what it is made of.
+/// Sound that is told at once, with the words that end in it.
+pub const PART_MOST_BYTES: usize = 12 * KIB;
+/// What each may hold: its socket's part, and an event in base64 (16 KiB) with what it is made of.
 pub const DIALOGUE_LISTENER_BYTES: usize = LISTENER_BYTES + 48 * KIB;
+/// The listener of speech with the times of its words: the same, and the words that wait.
+pub const TIMED_LISTENER_BYTES: usize = DIALOGUE_LISTENER_BYTES + 48 * KIB;
 /// A listener beside others must take `LISTENER_PACE_BYTES` a second of what waits, on the average of this: its neighbours'
 /// own buffers carry them over so long.
 pub const LISTENER_WINDOW: Duration = Duration::from_secs(5);

@@ -92,17 +92,18 @@ impl Parts {
         Ok(speaking)
     }
 
-    /// What came of it where `first` was to speak, and may have `failed`: that is counted, and of two errors
+    /// What came of it where `first` was to speak, may have `failed`, and `engine` did: that is counted, and of two errors
     /// the first one is said.
-    pub fn spoke_for(
+    pub fn spoke_for<T>(
         &self,
         first: &Engine,
         failed: Option<SpeechError>,
-        begun: Result<Speaking, SpeechError>,
-    ) -> Result<Speaking, SpeechError> {
+        engine: &Engine,
+        begun: Result<T, SpeechError>,
+    ) -> Result<T, SpeechError> {
         let Some(failed) = failed else { return begun };
         let speaking = begun.map_err(|_| failed)?;
-        let label = FallbackLabel { from: first.name(), to: speaking.engine };
+        let label = FallbackLabel { from: first.name(), to: engine.name() };
         self.metrics.speech_fallbacks.get_or_create(&label).inc();
         Ok(speaking)
     }
@@ -266,7 +267,7 @@ impl Parts {
         Err(SpeechError::Busy(wait))
     }
 
-    fn reserve(
+    pub fn reserve(
         &self,
         bytes: usize,
         owner: &Arc<str>,

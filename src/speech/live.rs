@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::admit::Parts;
 use super::encode::Format;
 use super::output::Output;
 use super::recite::Reciter;
-use super::script::{Passage, Script};
+use super::script::Script;
 use super::voices::Voice;
 use super::words::Word;
 use super::{Engine, Health, LEAVING, Speech, SpeechError, Spoken, utterance};
@@ -23,13 +23,13 @@ use crate::limits;
 /// Encoded sound, and what is said in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Bytes of one stream in its format; the first begin with its header.
+    /// Bytes of one stream in its format, at most [`limits::PART_MOST_BYTES`]; the first begin with its header.
     pub audio: Bytes,
     /// The number of the clause.
     pub clause: u32,
-    /// The words that begin in it, or, where times are shared out by length, end in it.
+    /// The words that end in it.
     pub words: Vec<Word>,
-    /// When it ends, from the first sample of the stream.
+    /// When it ends, or the parts that came with it do, from the first sample of the stream.
     pub ends_ms: u64,
 }
 
@@ -129,7 +129,7 @@ impl Speech {
         Err(refused.expect("there was one to be asked"))
     }
 
-    fn live_by(
+    pub(super) fn live_by(
         &self,
         engine: &Engine,
         wish: &LiveWish,
@@ -175,7 +175,7 @@ impl Live {
     /// nothing, where nobody wanted it any more.
     pub fn start(
         self,
-        script: mpsc::Receiver<Passage>,
+        script: Script,
         sink: impl Sink,
         client: &Departure,
         held: impl Send + 'static,
@@ -199,7 +199,7 @@ impl Live {
                     spoken: Spoken::default(),
                 };
                 parts.spawner.spawn_for(client, Kind::Task, owner, async move {
-                    speaker.run(Script::Live(script), output, scope.stopping()).await;
+                    speaker.run(script, output, scope.stopping()).await;
                     drop(held);
                 });
             }

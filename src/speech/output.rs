@@ -18,6 +18,7 @@ use super::words::Word;
 use super::{Ahead, SpeechError};
 use crate::bounds::ring::{Broken, Closed};
 use crate::bounds::{Stake, log, ring};
+use crate::limits::PART_MOST_BYTES;
 
 /// The producing end.
 pub enum Output {
@@ -100,7 +101,8 @@ impl Output {
         matches!(self, Output::Live(..))
     }
 
-    /// Appends `data`, in which `words` of `clause` begin, and which ends `ends_ms` after the stream's first sample.
+    /// Appends `data`, in which `words` of `clause` end, and which ends `ends_ms` after the stream's first sample. Who
+    /// listens to parts gets as many as it takes, the last of them with the words.
     pub async fn write_part(
         &mut self,
         data: &[u8],
@@ -111,7 +113,18 @@ impl Output {
         match self {
             Output::Live(..) if data.is_empty() && words.is_empty() => Ok(()),
             Output::Live(sink, _) => {
-                sink.write(Part { audio: Bytes::copy_from_slice(data), clause, words, ends_ms })
+                let mut words = Some(words);
+                let mut rest = data;
+                loop {
+                    let (audio, behind) = rest.split_at(rest.len().min(PART_MOST_BYTES));
+                    rest = behind;
+                    let words = words.take_if(|_| rest.is_empty()).unwrap_or_default();
+                    let audio = Bytes::copy_from_slice(audio);
+                    sink.write(Part { audio, clause, words, ends_ms })?;
+                    if rest.is_empty() {
+                        return Ok(());
+                    }
+                }
             }
             _ => self.write(data).await,
         }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 
 use super::audio::{Audio, STEP_SAMPLES};
@@ -14,7 +13,7 @@ use super::engine::{Comes, RemoteEngine, Wish};
 use super::live::LiveWish;
 use super::output::Output;
 use super::passing::{garbage, no_audio};
-use super::script::Passage;
+use super::script::Script;
 use super::voices::Voice;
 use super::wav::WavSamples;
 use super::words::{Word, spread};
@@ -57,12 +56,7 @@ struct Recital {
 
 impl Reciter {
     /// Speaks `script` to its end into `output`.
-    pub async fn run(
-        self,
-        script: mpsc::Receiver<Passage>,
-        output: Output,
-        stopping: impl Future<Output = ()>,
-    ) {
+    pub async fn run(self, script: Script, output: Output, stopping: impl Future<Output = ()>) {
         let metrics = self.metrics.clone();
         let mut recital = Recital { reciter: self, output, audio: None };
         let recited = tokio::select! {
@@ -91,7 +85,7 @@ impl Reciter {
 }
 
 impl Recital {
-    async fn recite(&mut self, mut script: mpsc::Receiver<Passage>) -> Result<(), Halt> {
+    async fn recite(&mut self, mut script: Script) -> Result<(), Halt> {
         let mut next = None;
         loop {
             let first = match next.take() {
@@ -100,7 +94,7 @@ impl Recital {
                     let passage = tokio::select! {
                         biased;
                         () = self.output.closed() => return Err(Halt::ReaderGone),
-                        passage = script.recv() => passage,
+                        passage = script.next() => passage,
                     };
                     let Some(passage) = passage else { break };
                     passage
@@ -109,7 +103,7 @@ impl Recital {
             let clause = first.number;
             let mut text = first.text;
             // What is there by now is asked for together: such engines phrase better what they see whole.
-            while let Ok(passage) = script.try_recv() {
+            while let Some(passage) = script.next_now() {
                 if text.len() + passage.text.len() > RECITED_CHARS {
                     next = Some(passage);
                     break;

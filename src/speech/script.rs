@@ -64,8 +64,16 @@ impl Script {
 
     /// The next clause; none behind the last.
     pub async fn next(&mut self) -> Option<Passage> {
+        match self {
+            Script::Live(passages) => passages.recv().await,
+            Script::Whole { .. } => self.next_now(),
+        }
+    }
+
+    /// The next clause, if it is there by now.
+    pub fn next_now(&mut self) -> Option<Passage> {
         let (text, at, count) = match self {
-            Script::Live(passages) => return passages.recv().await,
+            Script::Live(passages) => return passages.try_recv().ok(),
             Script::Whole { text, at, count } => (text, at, count),
         };
         loop {

@@ -1,8 +1,10 @@
 //! `POST /v1/audio/speech` from outside: what is made of good input, and what is said of bad.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::http::post;
+use crate::http::{Answer, post};
 use crate::server::TestServer;
 
 /// Speech is somewhere between these, in characters a second.
@@ -30,6 +32,78 @@ async fn wav_has_one_header_and_the_samples_of_pcm() {
     assert_eq!(server.speech(&long).await.header("x-stream-max-bytes"), "450560");
     assert_eq!((wav.header("x-engine"), wav.header("x-voice")), ("tone", "tone"));
     assert!(wav.header("server-timing").starts_with("first;dur="));
+    server.idle().await;
+}
+
+async fn timestamps(server: &TestServer, body: &Value) -> Answer {
+    server.connect().await.post("/v1/audio/speech/timestamps", body.to_string().as_bytes()).await
+}
+
+/// The lines of a timed answer, and the sound in them.
+fn timed(answer: &Answer) -> (Vec<Value>, Vec<u8>) {
+    let text = String::from_utf8(answer.body.clone()).expect("text");
+    let parse = |line: &str| serde_json::from_str(line.trim_start_matches("data: ")).expect("JSON");
+    let lines: Vec<Value> = text.lines().filter(|line| !line.is_empty()).map(parse).collect();
+    let sound = lines.iter().filter_map(|line| line["audio"].as_str());
+    let sound = sound.flat_map(|audio| STANDARD.decode(audio).expect("base64")).collect();
+    (lines, sound)
+}
+
+#[tokio::test]
+async fn with_the_times_of_words_it_is_the_same_sound() {
+    let server = TestServer::start(&[]).await;
+    let text = "It is ten, and all is well.\n\nNobody knows why.";
+    for (format, speed) in [("pcm", 0.25), ("wav", 1.0), ("mp3", 1.0), ("opus", 4.0), ("flac", 0.3)]
+    {
+        let body = json!({"input": text, "response_format": format, "speed": speed});
+        let plain = server.speech(&body).await;
+        let answer = timestamps(&server, &body).await;
+        assert_eq!((answer.status, answer.whole), (200, true), "{format}");
+        assert_eq!(answer.header("content-type"), "application/x-ndjson");
+        let (lines, sound) = timed(&answer);
+        assert!(sound == plain.body, "{format}: {} bytes, not {}", sound.len(), plain.body.len());
+        let (last, parts) = lines.split_last().expect("lines");
+        assert_eq!((&last["type"], &last["usage"]["input_tokens"]), (&json!("done"), &json!(12)));
+        // What is told at once is bounded, however slowly it is spoken.
+        let longest = parts.iter().map(|part| part["audio"].as_str().map_or(0, str::len)).max();
+        assert!(longest <= Some(16 * 1024), "{format}: {longest:?}");
+        let words: Vec<_> =
+            parts.iter().flat_map(|part| part["words"].as_array().expect("words")).collect();
+        let said: Vec<_> = words.iter().filter_map(|word| word["word"].as_str()).collect();
+        assert_eq!(said, text.split_whitespace().collect::<Vec<_>>(), "{format}");
+        let times = words.iter().flat_map(|word| [&word["start_ms"], &word["end_ms"]]);
+        let times: Vec<_> = times.map(|time| time.as_u64().expect("a time")).collect();
+        assert!(times.is_sorted(), "{format}: {times:?}");
+        if format == "pcm" {
+            let whole = sound.len() as u64 / 48;
+            assert!(times.last().is_some_and(|last| whole.abs_diff(*last) < 50), "{times:?}");
+        }
+    }
+    server.idle().await;
+}
+
+#[tokio::test]
+async fn the_times_of_words_come_in_events_as_well_and_errors_name_what_is_wrong() {
+    let server = TestServer::start(&[]).await;
+    let events =
+        timestamps(&server, &json!({"input": "Good evening.", "stream_format": "sse"})).await;
+    assert_eq!((events.status, events.header("content-type")), (200, "text/event-stream"));
+    assert!(events.body.ends_with(b"}\n\n") && events.body.starts_with(b"data: {"));
+    assert_eq!(timed(&events).0.last().map(|last| last["type"].clone()), Some(json!("done")));
+    for (body, param, code) in [
+        (json!({"input": " "}), "input", "empty_input"),
+        (json!({"input": "..."}), "input", "nothing_to_say"),
+        (json!({"input": "a", "stream_format": "audio"}), "stream_format", "unknown_stream_format"),
+        (json!({"input": "a", "response_format": "aac"}), "response_format", "unsupported_format"),
+        (json!({"input": "a", "voice": "nobody"}), "voice", "unknown_voice"),
+        (json!({"input": "a", "speed": 5}), "speed", "speed_out_of_range"),
+        (json!({"voice": "a"}), "input", "invalid_parameter"),
+    ] {
+        let answer = timestamps(&server, &body).await;
+        let error = &answer.json()["error"];
+        assert_eq!(answer.status, 400, "{body}");
+        assert_eq!((&error["param"], &error["code"]), (&json!(param), &json!(code)), "{body}");
+    }
     server.idle().await;
 }
 

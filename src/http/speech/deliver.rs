@@ -22,7 +22,7 @@ use crate::http::limit::Place;
 use crate::limits::HEAD_HOLD;
 use crate::metrics::Metrics;
 use crate::speech::encode::Format;
-use crate::speech::{LEAVING, Made, Speaking, Utterance};
+use crate::speech::{LEAVING, Made, Speaking, SpeechError, Utterance};
 
 /// Bytes of audio in one event: a multiple of three, so that base64 needs no padding inside.
 const EVENT_AUDIO_BYTES: usize = 3 * 1024;
@@ -50,18 +50,26 @@ pub async fn begin(
     places: [Place; 2],
     began: Instant,
 ) -> Result<Begun, ApiError> {
+    let (format, chars) = (utterance.format, utterance.text.chars().count());
+    let (speaking, timing) = first(services, began, services.speech.speak(utterance)).await?;
+    let metrics = services.metrics.clone();
+    Ok(Begun { speaking, format, chars, timing, metrics, places })
+}
+
+/// What `speaks`, with its first audio, and how long that took as a header says it.
+pub async fn first<T>(
+    services: &Services,
+    began: Instant,
+    speaks: impl Future<Output = Result<T, SpeechError>>,
+) -> Result<(T, String), ApiError> {
     if services.readiness.is_leaving() {
         return Err(ApiError::leaving());
     }
-    let (format, chars) = (utterance.format, utterance.text.chars().count());
-    let speaking = tokio::time::timeout(HEAD_HOLD, services.speech.speak(utterance))
-        .await
-        .map_err(|_| ApiError::no_audio_in_time())??;
+    let waited = tokio::time::timeout(HEAD_HOLD, speaks).await;
+    let speaking = waited.map_err(|_| ApiError::no_audio_in_time())??;
     let took = began.elapsed();
     services.metrics.first_audio.observe(took);
-    let timing = format!("first;dur={:.2}", took.as_secs_f64() * 1e3);
-    let metrics = services.metrics.clone();
-    Ok(Begun { speaking, format, chars, timing, metrics, places })
+    Ok((speaking, format!("first;dur={:.2}", took.as_secs_f64() * 1e3)))
 }
 
 impl Begun {
@@ -104,16 +112,17 @@ impl Begun {
 }
 
 /// What the head of an answer says of its stream.
-struct Head {
-    made: Made,
-    voice: String,
-    engine: &'static str,
-    bound_bytes: u64,
-    timing: String,
+pub struct Head {
+    pub made: Made,
+    pub voice: String,
+    pub engine: &'static str,
+    pub bound_bytes: u64,
+    pub timing: String,
 }
 
 impl Head {
-    fn answer(self, content_type: &'static str, body: Body) -> Response {
+    /// An answer with this head.
+    pub fn answer(self, content_type: &'static str, body: Body) -> Response {
         let [hit, shared, miss] = CACHE_WORDS;
         let cache = match self.made {
             Made::Hit => hit,
@@ -176,7 +185,8 @@ impl<S: Stream<Item = Result<Bytes, Broken>>> Stream for Events<S> {
                 }
                 None => {
                     self.over = true;
-                    return event(&json!({"type": "speech.audio.done", "usage": self.usage()}));
+                    let usage = usage(self.chars, self.sent, self.rate);
+                    return event(&json!({"type": "speech.audio.done", "usage": usage}));
                 }
             }
         }
@@ -187,12 +197,11 @@ impl<S: Stream<Item = Result<Bytes, Broken>>> Stream for Events<S> {
     }
 }
 
-impl<S> Events<S> {
-    fn usage(&self) -> serde_json::Value {
-        let input = self.chars.div_ceil(CHARS_PER_TOKEN);
-        let output = (self.sent * AUDIO_TOKENS_PER_SECOND).div_ceil(self.rate);
-        json!({"input_tokens": input, "output_tokens": output, "total_tokens": input + output})
-    }
+/// What so many characters and bytes of audio, at so many a second, come to.
+pub fn usage(chars: usize, audio_bytes: usize, bytes_per_second: usize) -> serde_json::Value {
+    let input = chars.div_ceil(CHARS_PER_TOKEN);
+    let output = (audio_bytes * AUDIO_TOKENS_PER_SECOND).div_ceil(bytes_per_second);
+    json!({"input_tokens": input, "output_tokens": output, "total_tokens": input + output})
 }
 
 fn event(data: &serde_json::Value) -> Poll<Option<Result<Bytes, Broken>>> {

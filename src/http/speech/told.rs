@@ -9,6 +9,7 @@ use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{Content, RefOr, Response, ResponseBuilder};
 
+use super::timestamps::LINE_FORMATS;
 use super::{SPEEDS, STREAM_FORMATS};
 use crate::limits::{HEAD_HOLD, SPEECH_BODY_BYTES, SPEECH_INPUT_CHARS};
 use crate::speech::encode::Format;
@@ -59,6 +60,12 @@ fn optional(text: &str, mut names: Vec<Value>, default: &str) -> Object {
         .build()
 }
 
+/// How lines with the times of words come, or none.
+pub fn line_format() -> Object {
+    let names = LINE_FORMATS.map(Value::from).to_vec();
+    optional("Lines of JSON, or server-sent events.", names, LINE_FORMATS[0])
+}
+
 /// A format that this build makes, in a query.
 pub fn query_format() -> Object {
     ObjectBuilder::new()
@@ -90,6 +97,16 @@ impl IntoResponses for Sound {
     fn responses() -> Answers {
         let kinds = Format::ALL.map(Format::content_type);
         BTreeMap::from([spoken("The sound.", &kinds)])
+    }
+}
+
+/// The sound with the times of its words.
+pub struct SpokenLines;
+
+impl IntoResponses for SpokenLines {
+    fn responses() -> Answers {
+        let text = "The sound in pieces, with the times of its words.";
+        BTreeMap::from([spoken(text, &["application/x-ndjson", "text/event-stream"])])
     }
 }
 
