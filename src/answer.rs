@@ -4,6 +4,7 @@
 pub mod found;
 mod history;
 pub mod llm;
+pub mod transcriber;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -92,6 +93,9 @@ pub enum AnswerError {
     /// Nothing was asked.
     #[error("the question is empty")]
     NoQuestion,
+    /// Nothing was understood of what was said.
+    #[error("nothing was said that could be understood")]
+    NothingSaid,
     /// More was asked than one may ask at once.
     #[error("the question is {0} bytes long, at most {QUESTION_BYTES} will do")]
     QuestionTooLong(usize),

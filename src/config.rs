@@ -26,7 +26,7 @@ use crate::http::listen::DoorConfig;
 use crate::limits;
 use crate::speech::openai;
 use answer::AnswerSettings;
-pub use answer::{AnswerConfig, LlmUpstream};
+pub use answer::{AnswerConfig, LlmUpstream, TranscriberUpstream};
 use dialogue::DialogueSettings;
 pub use door::AccessConfig;
 use door::{LimitSettings, TlsSettings};

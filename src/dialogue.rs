@@ -69,6 +69,8 @@ pub struct Accepted {
     pub capability: Arc<str>,
     /// Of the turn.
     pub epoch: u32,
+    /// What is asked.
+    pub text: Arc<str>,
     /// Who writes the answer.
     pub answering: &'static str,
     /// Who speaks it.
@@ -201,6 +203,7 @@ impl Dialogues {
             None => None,
         };
         let answering = responder.name();
+        let text: Arc<str> = asking.text.as_str().into();
         // What cannot be asked is refused before anything is reserved.
         Question::new(asking.text.as_str(), History::default(), "", Departure::default())?;
         let mut voice = asking.voice.clone();
@@ -224,7 +227,7 @@ impl Dialogues {
         };
         let (id, capability) = (Arc::clone(&dialogue.id), Arc::clone(&dialogue.capability));
         let format = dialogue.format;
-        Ok(Accepted { dialogue: id, capability, epoch, answering, engine, voice, format })
+        Ok(Accepted { dialogue: id, capability, epoch, text, answering, engine, voice, format })
     }
 
     /// The dialogue of that id, for its owner.

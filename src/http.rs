@@ -34,6 +34,7 @@ use std::time::Instant;
 use axum::Router;
 use utoipa_axum::routes;
 
+use crate::answer::transcriber::Transcriber;
 use crate::bounds::Budget;
 use crate::bounds::memory::Watch;
 use crate::bounds::memory::profile::Profiles;
@@ -60,6 +61,8 @@ pub struct Services {
     pub speech: Speech,
     /// Who is asked, and answers.
     pub dialogues: Dialogues,
+    /// Who writes down what is said, if somebody does.
+    pub transcriber: Option<Transcriber>,
     /// What is searched, if something is.
     pub search: Option<Search>,
     /// What brings records there, if something does.
@@ -166,7 +169,7 @@ fn public() -> Documented<Services> {
         .post(speech, eleven_stream, routes!(speech::eleven::create_stream))
         .get(speech, "/v1/models", routes!(speech::voices::models))
         .get(speech, "/v1/models/{model}", routes!(speech::voices::model))
-        .post(talking, "/api/voice/converse", routes!(dialogue::converse))
+        .post(talking, "/api/voice/converse", routes!(dialogue::converse::converse))
         .get(listening, "/api/voice/open-stream", routes!(dialogue::open_stream))
         .get(listening, "/api/voice/dialogues/{id}/audio", routes!(dialogue::audio))
         .delete(talking, "/api/voice/dialogues/{id}", routes!(dialogue::delete))

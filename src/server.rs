@@ -12,10 +12,11 @@ use anyhow::Context;
 use crate::answer::Responder;
 use crate::answer::found::Found;
 use crate::answer::llm::Llm;
+use crate::answer::transcriber::Transcriber;
 use crate::bounds::Budget;
 use crate::bounds::memory::profile::Profiles;
 use crate::bounds::memory::{Books, Watch};
-use crate::config::{Config, LlmUpstream, RemoteSpeech, ShutdownConfig};
+use crate::config::{Config, LlmUpstream, RemoteSpeech, ShutdownConfig, TranscriberUpstream};
 use crate::dialogue::{Dialogues, Means};
 use crate::http::admin::Shown;
 use crate::http::auth::Auth;
@@ -77,6 +78,8 @@ pub struct Core {
     pub speech: Speech,
     /// Who writes answers, if somebody does.
     pub responder: Option<Arc<dyn Responder>>,
+    /// Who writes down what is said, if somebody does.
+    pub transcriber: Option<Transcriber>,
     /// Whom GraphQL is asked of, if somebody is.
     pub graphql: Option<Graphql>,
     /// What is asked elsewhere.
@@ -121,6 +124,10 @@ impl Core {
             rolled.push(row);
             responder
         });
+        let transcriber = transcriber(config, &parts).await?.map(|(transcriber, row)| {
+            rolled.push(row);
+            transcriber
+        });
         let graphql = graphql(config, &parts).await?;
         rolled.extend(graphql.iter().map(Graphql::rolled));
         let roll = Roll::new(rolled);
@@ -130,6 +137,7 @@ impl Core {
             metrics,
             speech,
             responder,
+            transcriber,
             graphql,
             roll,
             parts,
@@ -167,6 +175,19 @@ pub async fn responder(
     let upstream = Upstream::start(upstream, parts).await.map_err(failed)?;
     let row = upstream.rolled();
     Ok(Some((Arc::new(Llm::new(upstream, llm)), row)))
+}
+
+/// Who writes down what is said, if somebody is configured, and what the operator may ask of its clients.
+async fn transcriber(
+    config: &Config,
+    parts: &Parts,
+) -> anyhow::Result<Option<(Transcriber, Box<dyn Rolled>)>> {
+    let configured = config.answer.transcriber.clone();
+    let Some(TranscriberUpstream { transcriber, upstream }) = configured else { return Ok(None) };
+    let failed = |why: String| anyhow::anyhow!("answer.transcriber: {why}");
+    let upstream = Upstream::start(upstream, parts).await.map_err(failed)?;
+    let row = upstream.rolled();
+    Ok(Some((Transcriber::new(upstream, transcriber), row)))
 }
 
 /// Whom GraphQL is asked of, if somebody is configured.
@@ -377,6 +398,7 @@ fn services(
     Services {
         speech: core.speech.clone(),
         dialogues,
+        transcriber: core.transcriber.clone(),
         search,
         indexer,
         graphql: forwarding(config, core),

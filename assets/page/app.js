@@ -144,4 +144,5 @@ voices.load();
 new Status({
     formats: (names) => composer.offer(names),
     search: (there) => (search.there = there),
+    answering: (who) => dialogue.answers(who),
 });

@@ -102,6 +102,12 @@ export class DialogueCard {
         return over > 0 ? `${count(over)} characters too many: 4,096 is the most.` : "";
     }
 
+    /** Who answers is said, and where nobody does there is nothing to be asked. */
+    answers(who) {
+        this.#card.hidden = who === null;
+        say(byId("answering"), ANSWERING[who] ?? "");
+    }
+
     /** Somebody speaks: who answers falls silent. */
     #speakUp() {
         this.#on.begins();
@@ -117,7 +123,7 @@ export class DialogueCard {
 
     #met(accepted) {
         this.#trouble.clear();
-        say(byId("answering"), ANSWERING[accepted.answering] ?? "");
+        this.answers(accepted.answering);
         this.#on.met(accepted);
     }
 

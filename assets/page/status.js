@@ -12,7 +12,10 @@ const PERIOD_MS = 1_000;
 const PERIOD_MOST_MS = 10_000;
 const DEADLINE_MS = 3_000;
 
-/** Keeps the panel true. `on.formats(names)` is told what this build can make, `on.search(there)` whether it searches. */
+/**
+ * Keeps the panel true. `on.formats(names)` is told what this build can make, `on.search(there)` whether it searches,
+ * `on.answering(who)` who answers questions, if somebody does.
+ */
 export class Status {
     #fields = new Fields(document.getElementById("server"));
     #pulse = document.getElementById("pulse");
@@ -77,6 +80,7 @@ export class Status {
         else this.#say("good", ready.length > 0 ? `Ready: ${ready.join(", ")}` : "Ready");
         if (Array.isArray(status.formats)) this.#on.formats(status.formats);
         if (status.search !== undefined) this.#on.search(status.search !== null);
+        if (status.answering !== undefined) this.#on.answering(status.answering);
     }
 
     #missing(error) {

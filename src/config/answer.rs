@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::upstream::{self, UpstreamSettings};
 use super::{ConfigError, bad};
 use crate::answer::llm::LlmConfig;
+use crate::answer::transcriber::TranscriberConfig;
 use crate::limits::SYSTEM_PROMPT_BYTES;
 use crate::upstream::address::Base;
 use crate::upstream::{Secret, UpstreamConfig};
@@ -14,6 +15,8 @@ use crate::upstream::{Secret, UpstreamConfig};
 pub struct AnswerConfig {
     /// None: no language model.
     pub llm: Option<LlmUpstream>,
+    /// None: nobody writes down what is said.
+    pub transcriber: Option<TranscriberUpstream>,
 }
 
 /// A language model, and where it is.
@@ -25,10 +28,28 @@ pub struct LlmUpstream {
     pub upstream: UpstreamConfig,
 }
 
+/// Who writes down what is said, and where it is.
+#[derive(Clone, Debug)]
+pub struct TranscriberUpstream {
+    /// What is asked of it.
+    pub transcriber: TranscriberConfig,
+    /// How it is asked.
+    pub upstream: UpstreamConfig,
+}
+
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerSettings {
     llm: LlmSettings,
+    transcriber: TranscriberSettings,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct TranscriberSettings {
+    base_url: String,
+    api_key: Secret,
+    model: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -44,7 +65,30 @@ struct LlmSettings {
 
 impl AnswerSettings {
     pub(super) fn check(&self, how: &UpstreamSettings) -> Result<AnswerConfig, ConfigError> {
-        Ok(AnswerConfig { llm: self.llm.check(how)? })
+        Ok(AnswerConfig { llm: self.llm.check(how)?, transcriber: self.transcriber.check(how)? })
+    }
+}
+
+impl TranscriberSettings {
+    fn check(&self, how: &UpstreamSettings) -> Result<Option<TranscriberUpstream>, ConfigError> {
+        let key = upstream::key("answer.transcriber.api_key", &self.api_key)?;
+        let base = self.base_url.trim();
+        if base.is_empty() {
+            if key.is_empty() {
+                return Ok(None);
+            }
+            let hint = "answer.transcriber.base_url as well: whom the key is for";
+            return Err(bad("answer.transcriber.api_key", "(set)", hint));
+        }
+        let base = upstream::base("answer.transcriber.base_url", base)?;
+        let model = self.model.trim().to_string();
+        // It stands in a form.
+        if model.is_empty() || model.chars().any(char::is_control) {
+            let hint = "a model as the server calls it; its /models lists them";
+            return Err(bad("answer.transcriber.model", format!("{model:?}"), hint));
+        }
+        let upstream = how.upstream("answer.transcriber", base, key)?;
+        Ok(Some(TranscriberUpstream { transcriber: TranscriberConfig { model }, upstream }))
     }
 }
 
@@ -152,6 +196,36 @@ mod tests {
             (("api_key", "canary"), "answer.llm.api_key = (set): answer.llm.base_url as well"),
         ] {
             let error = with(&[pair]).expect_err("nowhere");
+            assert!(error.starts_with(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn somebody_writes_down_what_is_said_where_it_is_said_who() {
+        let with = |pairs: &[(&str, &str)]| {
+            let flag = |name: &str| {
+                let pair = pairs
+                    .iter()
+                    .find(|(key, _)| name.strip_prefix("answer.transcriber.") == Some(key));
+                pair.map(|(_, value)| (*value).to_string())
+            };
+            let settings = Settings::read(None, |_| None, flag).expect("read");
+            settings.check().map(|config| config.answer.transcriber).map_err(|e| e.to_string())
+        };
+        assert!(with(&[]).expect("defaults").is_none());
+        let base = ("base_url", "http://localhost:8000/v1");
+        let found = with(&[base]).expect("good").expect("somebody");
+        assert_eq!(found.transcriber.model, "whisper-1");
+        for (pairs, said) in [
+            (
+                vec![("api_key", "canary")],
+                "answer.transcriber.api_key = (set): answer.transcriber.base_url as well",
+            ),
+            (vec![base, ("model", " ")], "answer.transcriber.model = \"\": a model as"),
+            (vec![base, ("model", "a\nb")], "answer.transcriber.model = \"a\\nb\": a model as"),
+            (vec![("base_url", "localhost")], "answer.transcriber.base_url = localhost: "),
+        ] {
+            let error = with(&pairs).expect_err("is bad");
             assert!(error.starts_with(said), "{error}");
         }
     }

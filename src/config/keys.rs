@@ -87,6 +87,14 @@ pub const KEYS: &[Key] = &[
     ),
     key("answer.llm.max_tokens", Kind::Whole, "0", "Longest answer; 0: the server's own limit"),
     key("answer.llm.temperature", Kind::Number, "-1", "0 to 2; -1: as the server has it"),
+    key(
+        "answer.transcriber.base_url",
+        Kind::Text,
+        "",
+        "Who writes down spoken questions: an OpenAI-compatible server's URL",
+    ),
+    key("answer.transcriber.api_key", Kind::Secret, "", "Its key; better by file or environment"),
+    key("answer.transcriber.model", Kind::Text, "whisper-1", "Its model, as it calls it"),
     key("dialogue.attach_seconds", Kind::Number, "30", "From a question to its first listener"),
     key(
         "dialogue.grace_seconds",

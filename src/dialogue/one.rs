@@ -44,7 +44,7 @@ pub struct Dialogue {
 pub(super) struct State {
     pub(super) epoch: u32,
     pub(super) turn: Turn,
-    /// The turn before, if it was interrupted.
+    /// The turn before, if it did not fail.
     pub(super) last: Option<Turn>,
     pub(super) began: Instant,
     /// When somebody first listened to this turn.
@@ -95,7 +95,7 @@ impl Dialogue {
         let (text, language) = (asking.text.clone(), &live.voice().language);
         let next = Turn::new(epoch, asking.thinking, text, history.clone(), language);
         let last = std::mem::replace(&mut state.turn, next);
-        state.last = (last.outcome() == Some(Outcome::Interrupted)).then_some(last);
+        state.last = last.was_said().then_some(last);
         state.began = now;
         state.heard_since = (state.life.listeners() > 0).then_some(now);
         state.history = history.clone();
@@ -131,8 +131,8 @@ impl Dialogue {
         self.end(Why::Deleted);
     }
 
-    /// What was heard of a turn after so many milliseconds were played, and what was said so far with that. That is what is
-    /// remembered of a turn that was interrupted.
+    /// What was heard of a turn after so many milliseconds were played, and what was said so far with that. Of a turn that
+    /// is over that is what is remembered.
     pub fn heard(
         &self,
         played_ms: u32,
@@ -143,8 +143,8 @@ impl Dialogue {
             return state.heard_before(other, played_ms);
         }
         let heard = state.turn.heard(played_ms).to_string();
-        let history = state.turn.history(&heard);
-        if state.turn.outcome() == Some(Outcome::Interrupted) {
+        let history = state.turn.history_of(played_ms);
+        if state.turn.was_said() {
             state.history = history.clone();
         }
         Ok((heard, messages(&history)))
@@ -212,21 +212,26 @@ impl State {
 
     /// Ends the turn that runs; what was heard of it is remembered.
     fn interrupt(&mut self, played_ms: Option<u32>, now: Instant) -> Option<Frame> {
+        let told_ms = played_ms;
         let played_ms = played_ms.unwrap_or_else(|| self.played_ms(now));
         let frame = self.turn.interrupt(played_ms);
         match &frame {
             Some(Frame::Interrupted { heard_text, .. }) => {
                 self.history = self.turn.history(heard_text);
             }
+            // All of it was made, which does not say that all of it was played.
             _ if self.turn.outcome() == Some(Outcome::Done) => {
-                self.history = self.turn.whole_history();
+                self.history = match told_ms {
+                    Some(played_ms) => self.turn.history_of(played_ms),
+                    None => self.turn.whole_history(),
+                };
             }
             _ => {}
         }
         frame
     }
 
-    /// As [`Dialogue::heard`], of the turn before this one, if it was interrupted.
+    /// As [`Dialogue::heard`], of the turn before this one.
     fn heard_before(
         &mut self,
         epoch: u32,
@@ -235,7 +240,7 @@ impl State {
         let last = self.last.as_ref().filter(|turn| turn.epoch() == epoch);
         let Some(last) = last else { return Err(DialogueError::OtherTurn(epoch)) };
         let heard = last.heard(played_ms).to_string();
-        let history = last.history(&heard);
+        let history = last.history_of(played_ms);
         // The turn that runs was asked with what was reckoned; from the next one on, it is what was heard.
         self.history = history.clone();
         self.turn.remember(&history);

@@ -202,6 +202,20 @@ impl Turn {
         self.history(self.written.trim())
     }
 
+    /// All that was said, with what was heard of this answer when so much was played: as it was written, where that is all.
+    pub fn history_of(&self, played_ms: u32) -> History {
+        let is_whole = self.outcome() == Some(Outcome::Done);
+        match is_whole && u64::from(played_ms) >= self.audio_ms() {
+            true => self.whole_history(),
+            false => self.history(self.heard(played_ms)),
+        }
+    }
+
+    /// Whether it is over, and did not fail.
+    pub fn was_said(&self) -> bool {
+        matches!(self.outcome(), Some(Outcome::Done | Outcome::Interrupted))
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Thinking | Stage::Answering)
     }

@@ -17,7 +17,7 @@ use crate::limits;
 pub struct Received {
     /// The bytes.
     pub bytes: Bytes,
-    _cost: Option<(Reservation, Entry)>,
+    _cost: Option<Cost>,
 }
 
 /// Reads `body` of at most `cap` bytes.
@@ -113,7 +113,11 @@ impl Pace {
     }
 }
 
-fn reserve(services: &Services, owner: &str, cap: usize) -> Result<(Reservation, Entry), ApiError> {
+/// What is kept of a body for as long as this is.
+pub type Cost = (Reservation, Entry);
+
+/// Room for so many bytes of a body.
+pub fn reserve(services: &Services, owner: &str, cap: usize) -> Result<Cost, ApiError> {
     let reservation = services.budget.reserve(cap as u64).ok_or_else(ApiError::no_room)?;
     let entry = services.ledger.enter(Kind::Body, owner, cap as u64);
     Ok((reservation, entry))

@@ -59,6 +59,8 @@ pub async fn status(State(services): State<Services>) -> Response {
         live: Kind::ALL.iter().map(live).collect(),
         engines,
         search: search(&services),
+        answering: services.dialogues.answering(),
+        transcribing: services.transcriber.is_some(),
         formats: Format::ALL.map(Format::name),
         memory: memory(&services),
     };

@@ -68,6 +68,12 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const HISTORY_MESSAGES: usize = 4 * HISTORY_TURNS;
 /// The body of a question: its text, a history, each character escaped, and room.
 pub const CONVERSE_BODY_BYTES: usize = 256 * KIB;
+/// A question that is spoken: its recording,
+pub const RECORDING_BYTES: usize = 10_000_000;
+/// and all that is sent with it.
+pub const SPOKEN_QUESTION_BYTES: usize = RECORDING_BYTES + CONVERSE_BODY_BYTES + 4 * KIB;
+/// Until it is written down.
+pub const TRANSCRIBE_WITHIN: Duration = Duration::from_secs(30);
 // ---- What is said of an answer ------------------------------------------------------------------
 
 /// Bytes of an answer that are held back until it is clear what they are: the longest link, formula,

@@ -188,7 +188,7 @@ impl Elastic {
     async fn say(&self, call: Call, asker: &Asker) -> Result<Said, SearchError> {
         let ask = Ask {
             method: call.method,
-            body: call.body,
+            body: call.body.map(|(bytes, media_type)| (bytes, media_type.into())),
             departure: asker.departure.clone(),
             takes_any_status: true,
             most_bytes: call.most_bytes,

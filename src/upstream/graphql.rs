@@ -120,7 +120,7 @@ impl Graphql {
         let ask = Ask {
             method: Method::POST,
             path: "".into(),
-            body: Some((body, JSON)),
+            body: Some((body, JSON.into())),
             accept,
             owner: Arc::clone(&owner),
             departure: Some(departure),

@@ -85,7 +85,7 @@ pub struct Ask {
     /// Below the base, with a slash in front.
     pub path: Cow<'static, str>,
     /// What is sent, and its media type.
-    pub body: Option<(Bytes, &'static str)>,
+    pub body: Option<(Bytes, Cow<'static, str>)>,
     /// The media types that would do.
     pub accept: HeaderValue,
     /// The id of the request that it is made for.
@@ -112,7 +112,7 @@ impl Ask {
         Self {
             method: if body.is_some() { Method::POST } else { Method::GET },
             path: path.into(),
-            body: body.map(|body| (body, JSON)),
+            body: body.map(|body| (body, JSON.into())),
             accept: HeaderValue::from_static(JSON),
             owner,
             departure: None,
@@ -255,8 +255,8 @@ impl Upstream {
             .header(header::ACCEPT_ENCODING, "identity")
             .header(header::USER_AGENT, concat!("evensong/", env!("CARGO_PKG_VERSION")))
             .header("x-request-id", &*ask.owner);
-        if let Some((_, media_type)) = ask.body {
-            request = request.header(header::CONTENT_TYPE, media_type);
+        if let Some((_, media_type)) = &ask.body {
+            request = request.header(header::CONTENT_TYPE, &**media_type);
         }
         if let Some(key) = config.key.authorization(config.scheme) {
             request = request.header(header::AUTHORIZATION, key);

@@ -28,6 +28,7 @@ mod server;
 mod simulation;
 mod smuggling;
 mod speech;
+mod spoken;
 mod tidy;
 mod tls;
 mod upstream;

@@ -10,7 +10,7 @@ use utoipa::openapi::{Content, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::dialogue::frame::Message;
-use crate::limits::{CONVERSE_BODY_BYTES, LISTENERS, QUESTION_BYTES};
+use crate::limits::{CONVERSE_BODY_BYTES, LISTENERS, QUESTION_BYTES, RECORDING_BYTES};
 use crate::speech::encode::Format;
 
 /// What a client shows that shows a text.
@@ -25,6 +25,10 @@ pub struct Conversing {
     pub dialogue_id: Arc<str>,
     /// The number of the turn; events of an earlier one do not come any more.
     pub epoch: u32,
+    /// What was understood, where it was asked by voice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
+    pub text: Option<Arc<str>>,
     /// Who writes the answer: `llm`, a language model, or `found`, what was found in the documents here.
     pub answering: &'static str,
     /// Who speaks it.
@@ -184,10 +188,12 @@ impl IntoResponses for NotAsked {
             ("404", "There is no such dialogue, or nobody answers here.".into()),
             ("408", "The body came too slowly.".into()),
             ("409", "What was asked under this key is over.".into()),
-            ("413", format!("The body is larger than {CONVERSE_BODY_BYTES} bytes.")),
+            ("413", format!("The body is larger than {CONVERSE_BODY_BYTES} bytes, or the recording than {RECORDING_BYTES}.")),
             ("422", "The key was used with another body.".into()),
             ("429", "There are too many dialogues, or keys.".into()),
+            ("502", "What was said could not be written down.".into()),
             ("503", "There is no room, the engine cannot speak, or the server leaves.".into()),
+            ("504", "What was said was not written down in time.".into()),
         ])
     }
 }

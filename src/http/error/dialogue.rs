@@ -15,6 +15,7 @@ impl From<AnswerError> for ApiError {
         let message = error.to_string();
         match error {
             AnswerError::NoQuestion => Self::parameter("text", "empty_text", message),
+            AnswerError::NothingSaid => Self::parameter("audio", "nothing_said", message),
             AnswerError::QuestionTooLong(_) => Self::parameter("text", "text_too_long", message),
             AnswerError::TooLong(_) => {
                 Self::new(StatusCode::BAD_GATEWAY, message).code("answer_too_long")

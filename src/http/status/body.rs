@@ -55,6 +55,11 @@ pub struct Status {
     /// What is searched; null where nothing is.
     #[schema(required)]
     pub search: Option<SearchState>,
+    /// Who writes the answers of dialogues: `llm`, a language model, or `found`, what is found in the documents; null: nobody.
+    #[schema(required)]
+    pub answering: Option<&'static str>,
+    /// Whether questions may be spoken.
+    pub transcribing: bool,
     /// The formats that this build makes.
     #[schema(schema_with = formats)]
     pub formats: [&'static str; Format::ALL.len()],
