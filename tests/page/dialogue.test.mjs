@@ -13,6 +13,22 @@ after(() => browser.close());
 const WHERE = /A quorble sleeps under the bridge/;
 const thinkings = ({ seen }) => seen.requests.filter((request) => /\/assets\/thinking.*mp3$/.test(request.url()));
 
+test("who answers is said before anything is asked, and where nobody does there is nothing to be asked", async () => {
+    const { page, ...opened } = await talk.talk(browser);
+    await the.until("who answers", async () => (await page.textContent("#answering")) === "Answers come from the documents here.");
+    assert.equal(await page.isVisible("#dialogue"), true);
+    let who = "llm";
+    await page.route("**/api/status", async (route) => {
+        const response = await route.fetch();
+        return route.fulfill({ response, json: { ...(await response.json()), answering: who } });
+    });
+    await the.until("another", async () => (await page.textContent("#answering")) === "Answers come from a language model, which can be wrong.");
+    who = null;
+    await the.until("nobody", async () => page.isHidden("#dialogue"));
+    await page.unrouteAll({ behavior: "wait" });
+    the.unblemished({ page, ...opened });
+});
+
 test("it is asked once, heard, and its words are marked in order and in time with the sound", async () => {
     const opened = await talk.talk(browser, { init: watchWords });
     const { page } = opened;

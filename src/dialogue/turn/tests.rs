@@ -88,6 +88,25 @@ fn it_is_said_again_that_it_is_thought_about_until_there_is_a_word() {
 }
 
 #[test]
+fn of_a_whole_answer_that_was_not_played_to_its_end_only_what_was_heard_is_remembered() {
+    let mut turn = turn();
+    turn.on(Input::Written("*Day* breaks. Then night.".into()), NOW);
+    turn.on(Input::Answered(end()), NOW);
+    for (text, ms) in [("Day", 0), ("breaks.", 500), ("Then", 1000), ("night.", 1500)] {
+        turn.gave(&[word(text, ms, ms + 400)], u64::from(ms) + 500, NOW);
+    }
+    turn.on(Input::Spoke(Ok(())), NOW);
+    assert!(turn.was_said());
+    let remembered = |played_ms| {
+        messages(&turn.history_of(played_ms)).pop().map(|message| message.text).unwrap_or_default()
+    };
+    assert_eq!(
+        (remembered(1300), remembered(2000)),
+        ("Day breaks. Then".into(), "*Day* breaks. Then night.".to_string())
+    );
+}
+
+#[test]
 fn an_interrupted_turn_remembers_what_was_heard() {
     let mut turn = turn();
     turn.on(Input::Written("One two three.".into()), NOW);
