@@ -52,9 +52,25 @@ impl Process {
     }
 }
 
+/// What is in memory of a process, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Resident {
+    /// All of it; 0 where the system does not say.
+    pub all: u64,
+    /// Of that, pages of files and what is shared.
+    pub files: u64,
+}
+
+/// Of this process, without its workers.
+pub fn resident() -> Resident {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let bytes = |field| pages(&statm, field) * rustix::param::page_size() as u64;
+    Resident { all: bytes(1), files: bytes(2) }
+}
+
 /// Resident bytes of this process, without its workers; 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
-    resident_pages("/proc/self/statm") * rustix::param::page_size() as u64
+    resident().all
 }
 
 /// Resident bytes of the child processes: the workers. What they share with one another counts for each.
@@ -69,7 +85,12 @@ pub fn children_resident_bytes() -> u64 {
 
 fn resident_pages(statm: &str) -> u64 {
     let statm = std::fs::read_to_string(statm).unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0)
+    pages(&statm, 1)
+}
+
+/// A field of proc_pid_statm(5), from 0.
+fn pages(statm: &str, field: usize) -> u64 {
+    statm.split(' ').nth(field).and_then(|pages| pages.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(all(test, not(evensong_loom)))]

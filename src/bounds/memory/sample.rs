@@ -18,6 +18,8 @@ pub struct Sample {
     pub at_ms: u64,
     /// Of the process, as the kernel counts it; without its workers.
     pub rss: u64,
+    /// Of that, pages of files, as of the index: the kernel takes them back when it wants them.
+    pub files: u64,
     /// Of the worker processes, as the kernel counts it.
     pub workers: u64,
     /// See [`allocator::Heap`].
@@ -42,13 +44,17 @@ impl Sample {
     /// Looks at everything, `at_ms` after the watch began. None where the system does not say, which it
     /// cannot while there is no descriptor left to ask by: zeros would be read as a fall.
     pub async fn take(books: &Books, at_ms: u64) -> Option<Self> {
-        let rss = Some(process::resident_bytes()).filter(|rss| *rss > 0)?;
+        let process::Resident { all: rss, files } = process::resident();
+        if rss == 0 {
+            return None;
+        }
         let ledger = &books.ledger;
         let budget = books.budget.state();
         let standing = Kind::ALL.iter().filter(|kind| kind.is_standing());
         Some(Self {
             at_ms,
             rss,
+            files,
             workers: process::children_resident_bytes(),
             heap: allocator::heap().unwrap_or_default(),
             reserved: budget.reserved,
@@ -59,6 +65,11 @@ impl Sample {
             live: std::array::from_fn(|kind| ledger.live(Kind::ALL[kind])),
             lingering: ledger.lingering(LINGER_MOST),
         })
+    }
+
+    /// What the process has in memory of its own, without files'.
+    pub fn anonymous(&self) -> u64 {
+        self.rss.saturating_sub(self.files)
     }
 
     /// Everything that an account explains.
@@ -74,11 +85,12 @@ impl Sample {
 
 impl Serialize for Sample {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Sample", 15)?;
+        let mut out = serializer.serialize_struct("Sample", 16)?;
         let heap = &self.heap;
         for (name, value) in [
             ("at_ms", self.at_ms),
             ("rss_bytes", self.rss),
+            ("files_bytes", self.files),
             ("workers_bytes", self.workers),
             ("allocated_bytes", heap.allocated),
             ("active_bytes", heap.active),

@@ -132,6 +132,15 @@ fn memory_beside_the_allocator_is_watched_as_well() {
 }
 
 #[test]
+fn files_of_an_index_that_grows_are_no_leak() {
+    let mapped = samples(30, |n, s| {
+        s.files += n * 20 * MB;
+        s.rss += n * 20 * MB;
+    });
+    assert_eq!(found(&mapped), (State::Flat, String::new()));
+}
+
+#[test]
 fn one_step_is_no_leak() {
     let filled = samples(30, |n, s| s.heap.allocated += if n >= 20 { 200 * MB } else { 0 });
     for end in 3..=30 {
