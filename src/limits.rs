@@ -425,6 +425,8 @@ pub const LEDGER_SHARDS: usize = 16;
 pub const FOUND_HITS: usize = 5;
 /// and characters of one that is said: about twenty seconds.
 pub const FOUND_CHARS: usize = 320;
+/// Bytes of what may be small talk: two greetings and a question after one's health. What is longer is looked up.
+pub const SMALL_TALK_BYTES: usize = 96;
 
 // ---- The indexer --------------------------------------------------------------------------------
 

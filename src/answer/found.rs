@@ -1,5 +1,8 @@
 //! Answers from what was found: the sentences of a document that say most of what was asked, and whose they are. Invariant:
-//! nothing is said that does not stand in a document that is named; where nothing fits, that is what is said.
+//! nothing is said that does not stand in a document that is named; where nothing fits, that is what is said. Only small
+//! talk, which asks of no document, is answered without one, and nothing is looked up for it.
+
+mod small_talk;
 
 use futures_util::{StreamExt, stream};
 use unicode_segmentation::UnicodeSegmentation;
@@ -29,7 +32,7 @@ pub struct Found {
 /// An answer, and what it is from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// To be spoken: a few sentences, the last of which names the source.
+    /// To be spoken: a few sentences, the last of which names the source where there is one.
     pub text: String,
     /// The documents that were looked at, the one that answers first; none where none does.
     pub sources: Vec<Hit>,
@@ -43,8 +46,12 @@ impl Found {
 
     /// The answer to `question`.
     pub async fn reply(&self, question: &Question) -> Result<Reply, SearchError> {
+        let unsourced = |text: &str| Reply { text: text.into(), sources: Vec::new() };
+        if let Some(answer) = small_talk::answer(&question.text) {
+            return Ok(unsourced(answer));
+        }
         let words = words(&question.text);
-        let nothing = || Reply { text: NOTHING.into(), sources: Vec::new() };
+        let nothing = || unsourced(NOTHING);
         if words.is_empty() {
             return Ok(nothing());
         }
@@ -182,8 +189,77 @@ fn is_spoken(sentence: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use futures_util::future::{BoxFuture, ready};
+
     use super::*;
-    use crate::search::Document;
+    use crate::answer::History;
+    use crate::ledger::Departure;
+    use crate::search::{Batch, Document, Found as Hits, Health, Index, Outcome, Signer};
+
+    /// An index that is down, and counts how often it is asked all the same.
+    #[derive(Default)]
+    struct Down(AtomicUsize);
+
+    impl Down {
+        fn refuse<T: Send + 'static>(&self) -> BoxFuture<'_, Result<T, SearchError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            ready(Err(SearchError::Unavailable("it is down".into()))).boxed()
+        }
+    }
+
+    type Asked<'a, T> = BoxFuture<'a, Result<T, SearchError>>;
+
+    impl Index for Down {
+        fn name(&self) -> &'static str {
+            "down"
+        }
+
+        fn find<'a>(&'a self, _: &'a Wish, _: &'a Asker) -> Asked<'a, Hits> {
+            self.refuse()
+        }
+
+        fn document<'a>(&'a self, _: &'a str, _: &'a Asker) -> Asked<'a, Option<Document>> {
+            self.refuse()
+        }
+
+        fn write<'a>(&'a self, _: Batch, _: &'a Asker) -> Asked<'a, Vec<Outcome>> {
+            self.refuse()
+        }
+
+        fn checkpoint<'a>(&'a self, _: &'a Asker) -> Asked<'a, Option<String>> {
+            self.refuse()
+        }
+
+        fn forget<'a>(&'a self, _: u64, _: &'a Asker) -> Asked<'a, u64> {
+            self.refuse()
+        }
+
+        fn health(&self) -> Health {
+            Health::Unavailable("it is down".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn small_talk_is_answered_also_where_nothing_can_be_looked_up() {
+        let index = Arc::new(Down::default());
+        let found = Found::new(Search::new(index.clone(), Signer::new([0; 32])));
+        let ask = async |text: &str| -> Vec<Result<Piece, AnswerError>> {
+            let question = Question::new(text, History::default(), "me", Departure::default());
+            found.answer(question.expect("a question")).collect().await
+        };
+        let said = "Good evening. Ask me something, and I will look for it in my documents.";
+        let end = End { finish: Finish::Stop, usage: None };
+        let told = [Ok(Piece::Text(said.into())), Ok(Piece::End(end))];
+        assert_eq!(ask("Good evening, Evensong!").await, told, "a text, and no sources");
+        assert_eq!(index.0.load(Ordering::Relaxed), 0, "nothing is looked up");
+        let pieces = ask("What was said on a good evening?").await;
+        assert!(matches!(&pieces[..], [Err(AnswerError::Search(_))]), "{pieces:?}");
+        assert_eq!(index.0.load(Ordering::Relaxed), 1);
+    }
 
     fn hit(title: &str, text: &str, creator: Option<&str>) -> Hit {
         let (id, creator) = (title.to_string(), creator.map(ToString::to_string));

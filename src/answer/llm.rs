@@ -1,9 +1,11 @@
 //! Answers by a language model, from any server with OpenAI's `/chat/completions`: OpenAI itself, vLLM, llama.cpp's server,
 //! Ollama, LocalAI. Invariants: only what the server itself calls an end is one, by `[DONE]` or by a reason to
-//! finish; dropping the answer closes the connection, and the server sees it.
+//! finish; what the model thinks before its answer is no part of that; dropping the answer closes the connection, and the
+//! server sees it.
 
 mod chunk;
 mod request;
+mod thoughts;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +20,7 @@ use crate::upstream::events::{Event, Events};
 use crate::upstream::{Ask, Body, Fault, Upstream, UpstreamError};
 use chunk::Chunk;
 use request::Dialect;
+use thoughts::Thoughts;
 
 /// The type of an answer that comes in pieces.
 const EVENT_STREAM: &str = "text/event-stream";
@@ -110,7 +113,11 @@ struct Reading {
     events: Events,
     finish: Option<Finish>,
     usage: Option<Usage>,
+    thoughts: Thoughts,
+    /// Of the answer. Thoughts are bounded by [`ANSWER_STREAM_BYTES`] alone.
     text_bytes: usize,
+    /// All of it was read, and only its end is still to be told.
+    is_over: bool,
 }
 
 impl Reading {
@@ -122,7 +129,9 @@ impl Reading {
             events: Events::default(),
             finish: None,
             usage: None,
+            thoughts: Thoughts::default(),
             text_bytes: 0,
+            is_over: false,
         }
     }
 
@@ -137,6 +146,9 @@ impl Reading {
     }
 
     async fn piece(&mut self, body: &mut Body) -> Result<Piece, AnswerError> {
+        if self.is_over {
+            return Ok(self.end());
+        }
         loop {
             let event = self.events.next(&mut self.bytes);
             let event = event.map_err(|error| self.fault(Fault::Garbage(error.to_string())))?;
@@ -148,7 +160,7 @@ impl Reading {
                 }
                 None => match body.next().await {
                     Some(bytes) => self.bytes = bytes?,
-                    None if self.finish.is_some() => return Ok(self.end()),
+                    None if self.finish.is_some() => return self.over(),
                     None => return Err(self.fault(Fault::Broke("its end did not come".into()))),
                 },
             }
@@ -161,22 +173,40 @@ impl Reading {
             Ok(Chunk::Part { text, finish, usage }) => {
                 self.finish = finish.or(self.finish.take());
                 self.usage = usage.or(self.usage);
-                let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-                self.text_bytes += text.len();
-                if self.text_bytes > ANSWER_BYTES {
-                    return Err(AnswerError::TooLong(self.upstream.name()));
+                match self.thoughts.push(text.unwrap_or_default()) {
+                    text if text.is_empty() => Ok(None),
+                    text => self.text(text).map(Some),
                 }
-                Ok(Some(Piece::Text(text)))
             }
-            Ok(Chunk::Done) if self.finish.is_none() && self.text_bytes == 0 => {
-                Err(self.fault(Fault::Garbage("it ends without a word or a reason".into())))
-            }
-            Ok(Chunk::Done) => Ok(Some(self.end())),
+            Ok(Chunk::Done) => self.over().map(Some),
             Ok(Chunk::Error) => {
                 let said = self.upstream.words(event.data.as_bytes());
                 Err(self.fault(Fault::GaveUp(said)))
             }
             Err(error) => Err(self.fault(Fault::Garbage(error.to_string()))),
+        }
+    }
+
+    /// What comes next of the answer.
+    fn text(&mut self, text: String) -> Result<Piece, AnswerError> {
+        self.text_bytes += text.len();
+        if self.text_bytes > ANSWER_BYTES {
+            return Err(AnswerError::TooLong(self.upstream.name()));
+        }
+        Ok(Piece::Text(text))
+    }
+
+    /// Its last piece, or its end where there is none. An end without a word is one only if the server says why.
+    fn over(&mut self) -> Result<Piece, AnswerError> {
+        match self.thoughts.rest() {
+            "" if self.text_bytes == 0 && self.finish.is_none() => {
+                Err(self.fault(Fault::Garbage("it ends without a word or a reason".into())))
+            }
+            "" => Ok(self.end()),
+            rest => {
+                self.is_over = true;
+                self.text(rest.into())
+            }
         }
     }
 

@@ -211,6 +211,62 @@ async fn only_what_the_server_calls_an_end_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_it_thinks_is_not_said() {
+    let hm = "data: {\"choices\":[{\"delta\":{\"content\":null,\"reasoning_content\":\"Hm.\",\"reasoning\":\"Hm.\"}}]}\n\n";
+    for (events, text, end) in [
+        (
+            &[&*says("<think>\nHm."), &says("</th"), &says("ink>\n\nHi"), &ends("stop"), DONE][..],
+            "Hi",
+            stopped(),
+        ),
+        (&[hm, &says("Hi"), hm, &ends("stop"), DONE], "Hi", stopped()),
+        (&[&says("Hi <think>you</think>"), &ends("stop")], "Hi <think>you</think>", stopped()),
+        // What looked like a tag until its end was the answer.
+        (&[&says("<thi"), &ends("stop"), DONE], "<thi", stopped()),
+        (&[&says(" <"), &ends("stop")], "<", stopped()),
+        (&[&says("<"), DONE], "<", Ok(End { finish: Finish::Unsaid, usage: None })),
+        // It ends before its answer: that is empty, as it is without thoughts.
+        (
+            &[&says("<think>Hm"), &ends("length"), DONE],
+            "",
+            Ok(End { finish: Finish::Length, usage: None }),
+        ),
+        (&[hm, &ends("stop"), DONE], "", stopped()),
+    ] {
+        let mut house = House::new(1024).await;
+        let (heard, ended, _) = house.hear(&streamed(events)).await;
+        assert_eq!((&*heard, ended), (text, end), "{events:?}");
+        assert!(house.ledger.is_idle(), "nothing is left");
+    }
+    for (events, error) in [
+        (&[&*says("<think>Hm</think> "), DONE][..], "it ends without a word or a reason"),
+        (&[&says("<think>Hm"), DONE], "it ends without a word or a reason"),
+        (&[hm, DONE], "it ends without a word or a reason"),
+        (&[&says("<think>Hm")], "its end did not come"),
+        (&[&says("<thi")], "its end did not come"),
+    ] {
+        let (heard, end, _) = House::new(1024).await.hear(&streamed(events)).await;
+        let end = end.expect_err("is no end");
+        assert!(heard.is_empty() && end.contains(error), "{events:?}: {heard} {end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn thoughts_are_no_part_of_an_answer_and_yet_they_end() {
+    let mut house = House::new(64 * 1024).await;
+    let thought = says(&"and so on ".repeat(400));
+    let thoughts = thought.repeat(4 * ANSWER_BYTES / 4000);
+    let answer = [&*says("<think>"), &thoughts, &says("</think>Hi"), &ends("stop"), DONE];
+    let (text, end, _) = house.hear(&streamed(&answer)).await;
+    assert_eq!((&*text, end), ("Hi", stopped()));
+
+    let endless = thought.repeat(ANSWER_STREAM_BYTES as usize / thought.len() + 1);
+    let (text, end, _) = house.hear(&streamed(&[&says("<think>"), &endless])).await;
+    let end = end.expect_err("is cut");
+    assert!(text.is_empty() && end.contains("longer than"), "{end}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_off_is_no_end() {
     let mut house = House::new(1024).await;
     let event = says("Hi");
