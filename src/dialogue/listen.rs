@@ -111,16 +111,23 @@ impl tokio_stream::Stream for Listener {
         if this.is_over {
             return Poll::Ready(None);
         }
-        let next = std::task::ready!(this.reader.poll_next(cx));
-        this.is_over = match &next {
-            None | Some(Err(TooSlow)) => true,
-            // Another turn has begun, and this one is not asked for.
-            Some(Ok((position, frame))) => {
-                let ends = |until| frame.is_last() && position.epoch >= until;
-                this.until.is_some_and(ends)
+        loop {
+            let next = std::task::ready!(this.reader.poll_next(cx));
+            let Some(Ok((position, frame))) = &next else {
+                this.is_over = true;
+                return Poll::Ready(next);
+            };
+            // The end of a turn that was interrupted stands at the beginning of the next one.
+            let epoch = match &**frame {
+                Frame::Interrupted { epoch, .. } => *epoch,
+                _ => position.epoch,
+            };
+            if this.until.is_some_and(|until| epoch < until) {
+                continue;
             }
-        };
-        Poll::Ready(next)
+            this.is_over = frame.is_last() && this.until.is_some();
+            return Poll::Ready(next);
+        }
     }
 }
 

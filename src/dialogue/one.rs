@@ -16,7 +16,7 @@ use crate::answer::{History, Question};
 use crate::bounds::Stake;
 use crate::bounds::replay::{Lane, Replay};
 use crate::ledger::Departure;
-use crate::metrics::{DialogueEnd, Metrics};
+use crate::metrics::{DialogueEnd, Metrics, TurnEnd};
 use crate::speech::encode::Format;
 use crate::speech::live::Live;
 
@@ -157,6 +157,15 @@ impl Dialogue {
     /// Of an older epoch nothing is told any more.
     pub(super) fn push(&self, epoch: u32, frame: Frame) {
         let bytes = frame.text_bytes();
+        let end = match &frame {
+            Frame::Done(_) => Some(TurnEnd::Done),
+            Frame::Interrupted { .. } => Some(TurnEnd::Interrupted),
+            Frame::Failed(_) => Some(TurnEnd::Failed),
+            _ => None,
+        };
+        if let Some(end) = end {
+            self.metric(|metrics| metrics.turn_ended(end));
+        }
         if self.replay.push(epoch, Lane::Text, Arc::new(frame), bytes).is_err() {
             self.metric(|metrics| metrics.dialogue_late.inc());
         }

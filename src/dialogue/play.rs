@@ -14,13 +14,13 @@ use tokio_stream::StreamExt;
 
 use super::frame::{Frame, Source};
 use super::pace::Pace;
-use super::turn::{Input, Outcome, Step};
+use super::turn::{Input, Step};
 use super::{Asked, Dialogue, Why};
 use crate::answer::{Piece, Pieces};
 use crate::bounds::replay::Lane;
 use crate::bounds::ring::Closed;
 use crate::limits::LISTENERS_LOOKED_AT;
-use crate::metrics::{Cut, CutLabel, TurnEnd};
+use crate::metrics::{Cut, CutLabel};
 use crate::speech::SpeechError;
 use crate::speech::live::{Live, Part, ReplaySink, Sink};
 use crate::speech::script::{Passage, Script};
@@ -215,9 +215,6 @@ impl Play<'_> {
                     step => steps.push(step),
                 }
             }
-            if let Some(outcome) = state.turn.outcome() {
-                self.dialogue.metric(|metrics| metrics.turn_ended(turn_end(outcome)));
-            }
             steps
         };
         for step in steps {
@@ -285,14 +282,6 @@ async fn ended(
     match spoken {
         Some(spoken) => spoken.await.ok(),
         None => pending().await,
-    }
-}
-
-fn turn_end(outcome: Outcome) -> TurnEnd {
-    match outcome {
-        Outcome::Done => TurnEnd::Done,
-        Outcome::Interrupted => TurnEnd::Interrupted,
-        Outcome::Failed => TurnEnd::Failed,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::child::ChildServer;
+use crate::http::Client;
 
 /// What nothing in health may say.
 const NEVER: [&str; 2] =
@@ -65,4 +66,40 @@ async fn each_client_of_a_search_engine_says_so() {
     }
     assert!(began.elapsed() > Duration::from_millis(1500), "{:?}", began.elapsed());
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_and_its_cleanup_say_what_they_do() {
+    let data = tempfile::tempdir().expect("a folder");
+    let data = data.path().to_str().expect("UTF-8");
+    let mut server = ChildServer::start(&["--data", data], &[]).await;
+    let body = br#"{"text":"What is Evensong?"}"#;
+    let mut client = Client::connect(server.listen).await;
+    let answer = client.post("/api/voice/converse", body).await;
+    let accepted = answer.json();
+    assert_eq!(answer.status, 202, "{accepted}");
+    let events = accepted["streams"]["events"].as_str().expect("a stream");
+    let mut listener = Client::connect(server.listen).await;
+    listener.send(format!("GET {events} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await;
+    assert_eq!(listener.head().await.0, 200);
+    // It leaves before anything was heard of it.
+    drop(listener);
+    let cleared = |line: &serde_json::Value| {
+        let message = line["message"].as_str().unwrap_or_default();
+        let count = message
+            .strip_prefix("[Voice Cleanup] Cleared ")
+            .and_then(|rest| rest.strip_suffix(" buffered messages"));
+        count.is_some_and(|count| count.parse::<u32>().is_ok())
+    };
+    let began = std::time::Instant::now();
+    while !server.log().iter().any(cleared) {
+        assert!(began.elapsed() < Duration::from_secs(5), "nothing was cleaned up");
+        assert_eq!(server.admin("/readyz").await.status, 200);
+    }
+    server.stop().await;
+    assert_eq!(server.said("POST /api/voice/converse"), 1);
+    assert_eq!(server.said("Client will play local thinking sound (0 bytes transferred)"), 1);
+    for line in NEVER {
+        assert_eq!(server.said(line), 0, "{line}");
+    }
 }

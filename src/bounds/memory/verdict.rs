@@ -106,7 +106,9 @@ pub fn judge(samples: &[Sample]) -> Verdict {
 
 /// What is there for clients while there is none, or after its own has left.
 fn without_client(newest: &[Sample], verdict: &mut Verdict) {
-    let alone = newest.iter().all(|sample| sample.live(Kind::Connection) == 0);
+    // A dialogue waits a while for somebody to come, or to come back; one that waits for longer is its sweep's to find.
+    let clients = |sample: &Sample| sample.live(Kind::Connection) + sample.live(Kind::Dialogue);
+    let alone = newest.iter().all(|sample| clients(sample) == 0);
     for kind in Kind::ALL.iter().filter(|kind| !kind.is_standing()) {
         let least = newest.iter().map(|sample| sample.live(*kind)).min().unwrap_or(0);
         let lingering = newest.last().map_or(0, |sample| sample.lingering[*kind as usize]);

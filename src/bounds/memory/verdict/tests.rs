@@ -99,6 +99,16 @@ fn what_outlives_its_client_is_named_while_others_are_there() {
 }
 
 #[test]
+fn a_dialogue_that_waits_for_its_listener_is_no_leak() {
+    let waiting = samples(6, |_, s| {
+        for kind in [Kind::Dialogue, Kind::Turn, Kind::Task] {
+            s.live[kind as usize] = 1;
+        }
+    });
+    assert_eq!(found(&waiting), (State::Flat, String::new()));
+}
+
+#[test]
 fn growth_outside_the_ledger_is_named_within_three_samples() {
     // 60 MB a minute, beside noise of a tenth of that, after a quiet time.
     let leaking = samples(30, |n, s| {
