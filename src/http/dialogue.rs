@@ -39,7 +39,7 @@ const PARAMETERS: [&str; 2] = ["played_ms", "epoch"];
     operation_id = "open_stream",
     params(told::OpenStream, told::LastEventId),
     responses(
-        (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events.", body = told::StreamEvent, content_type = "text/event-stream"),
         (status = 204, description = "There is nothing more to come; `EventSource` stops."),
         told::NotHeard,
     ),
@@ -53,7 +53,7 @@ pub async fn open_stream(
 ) -> Result<Response, Problem> {
     let after = position(&headers)?;
     let follows = match asked.follow.as_deref() {
-        None | Some("0" | "false" | "") => false,
+        None | Some("0" | "false") => false,
         Some("1" | "true") => true,
         Some(_) => return Err(ApiError::query("follow", "0 or 1").into()),
     };
@@ -65,8 +65,12 @@ pub async fn open_stream(
     let found = find(&services, &peer, dialogue, capability);
     let listener = match found.and_then(|dialogue| Ok(dialogue.listen(ear)?)) {
         Ok(listener) => listener,
-        // One that comes back to what is over stops coming.
-        Err(_) if after.is_some() && services.dialogues.is_over(dialogue) => {
+        // One that comes back to what is over stops coming; what never was a dialogue is not over.
+        Err(_)
+            if after.is_some()
+                && could_be(dialogue, capability)
+                && services.dialogues.is_over(dialogue) =>
+        {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
         Err(error) => return Err(error.into()),
@@ -160,6 +164,12 @@ pub async fn heard(
     let (heard_text, history) = heard;
     let no_store = [(header::CACHE_CONTROL, "no-store")];
     Ok((no_store, axum::Json(Heard { heard_text, history })).into_response())
+}
+
+/// Whether they can have been given to somebody once.
+fn could_be(id: &str, capability: Option<&str>) -> bool {
+    let is_random = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_random(id) && capability.is_none_or(is_random)
 }
 
 /// The dialogue of that id, if it is the asker's, or if they know its capability.

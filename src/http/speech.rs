@@ -28,7 +28,7 @@ use crate::speech::encode::Format;
 /// Formats of OpenAI's interface that this build cannot make.
 const NOT_BUILT: [&str; 1] = ["aac"];
 /// OpenAI's range.
-const SPEEDS: std::ops::RangeInclusive<f32> = 0.25..=4.0;
+const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=4.0;
 /// The sound as it is, or in events.
 const STREAM_FORMATS: [&str; 2] = ["audio", "sse"];
 const PARAMETERS: [&str; 7] =
@@ -45,7 +45,7 @@ struct SpeechRequest {
     #[schema(schema_with = told::format)]
     response_format: Option<String>,
     #[schema(schema_with = told::speed)]
-    speed: Option<f32>,
+    speed: Option<f64>,
     #[schema(schema_with = told::stream_format)]
     stream_format: Option<String>,
     /// How it is to be spoken, in words; engines that do not understand them speak as always.
@@ -130,7 +130,7 @@ impl Asker<'_> {
         self,
         text: String,
         param: &'static str,
-        speed: Option<f32>,
+        speed: Option<f64>,
     ) -> Result<(Utterance, [Place; 2]), ApiError> {
         if text.trim().is_empty() {
             return Err(ApiError::parameter(param, "empty_input", format!("{param} is empty")));
@@ -160,10 +160,10 @@ impl Asker<'_> {
 }
 
 /// How fast it is to be spoken, if that can be.
-pub fn speed(asked: Option<f32>) -> Result<f32, ApiError> {
+pub fn speed(asked: Option<f64>) -> Result<f32, ApiError> {
     let speed = asked.unwrap_or(1.0);
     if SPEEDS.contains(&speed) {
-        return Ok(speed);
+        return Ok(speed as f32);
     }
     let message = format!("speed {speed} is not between 0.25 and 4");
     Err(ApiError::parameter("speed", "speed_out_of_range", message))

@@ -57,7 +57,7 @@ struct Converse {
     #[schema(max_length = 256)]
     model: Option<String>,
     #[schema(schema_with = crate::http::speech::told::speed)]
-    speed: Option<f32>,
+    speed: Option<f64>,
     #[schema(schema_with = crate::http::speech::told::format)]
     format: Option<String>,
     /// What tells that it is thought about: `sound` (an asset of the page), `text` or `none`. Never audio.

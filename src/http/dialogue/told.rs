@@ -90,6 +90,20 @@ pub struct Heard {
     pub history: Vec<Message>,
 }
 
+/// One event of a stream; none but the first says how soon to come back.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it documents what events are made of")]
+pub struct StreamEvent {
+    /// `epoch.number`, by which `Last-Event-ID` goes on.
+    id: Option<String>,
+    /// `thinking`, `text`, `audio`, `sources`, `heartbeat`, `interrupted`, `done` or `error`.
+    event: Option<String>,
+    /// An object, as JSON.
+    data: Option<String>,
+    /// Milliseconds until a browser comes back.
+    retry: Option<u32>,
+}
+
 /// A key by which a question is asked once.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -144,7 +158,7 @@ pub struct Capability {
 }
 
 fn follow() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["0", "1"]))
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["0", "1", "true", "false"]))
 }
 
 /// A question.

@@ -33,7 +33,7 @@ struct ElevenRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 struct VoiceSettings {
     #[schema(schema_with = told::speed)]
-    speed: Option<f32>,
+    speed: Option<f64>,
 }
 
 /// The query.

@@ -41,7 +41,7 @@ struct TimestampsRequest {
     #[schema(schema_with = told::format)]
     response_format: Option<String>,
     #[schema(schema_with = told::speed)]
-    speed: Option<f32>,
+    speed: Option<f64>,
     #[schema(schema_with = told::line_format)]
     stream_format: Option<String>,
     /// How it is to be spoken, in words; engines that do not understand them speak as always.

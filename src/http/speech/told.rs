@@ -30,7 +30,7 @@ pub fn text() -> Object {
 pub fn speed() -> Object {
     ObjectBuilder::new()
         .schema_type(SchemaType::Array(vec![Type::Number, Type::Null]))
-        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Float)))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Double)))
         .description(Some("How fast, where 1 is usual."))
         .minimum(Some(*SPEEDS.start()))
         .maximum(Some(*SPEEDS.end()))
