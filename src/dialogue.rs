@@ -382,6 +382,11 @@ fn terms(format: Format, is_resumable: bool) -> Terms {
     }
 }
 
+/// Whether a text can be an id or a capability: 128 bits, in hex.
+pub fn is_random(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn random() -> Option<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;

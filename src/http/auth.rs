@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Uri, header};
 use serde::{Deserialize, Serialize};
 
 use super::limit::Rates;
+use crate::dialogue::is_random;
 use keys::{Keys, KeysError};
 use tickets::Tickets;
 
@@ -227,7 +228,8 @@ pub fn ticket(uri: &Uri) -> Option<&str> {
 }
 
 fn has_capability(uri: &Uri) -> bool {
-    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("capability=")))
+    let is_one = |pair: &str| pair.strip_prefix("capability=").is_some_and(is_random);
+    uri.query().is_some_and(|query| query.split('&').any(is_one))
 }
 
 #[cfg(test)]

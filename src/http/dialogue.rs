@@ -20,8 +20,8 @@ use super::extract::{Path, Query};
 use super::request_id::RequestId;
 use super::{Peer, Services, body, json, page};
 use crate::bounds::replay::Position;
-use crate::dialogue::Dialogue;
 use crate::dialogue::listen::Ear;
+use crate::dialogue::{Dialogue, is_random};
 use told::{Heard, HeardRequest};
 
 const PARAMETERS: [&str; 2] = ["played_ms", "epoch"];
@@ -168,7 +168,6 @@ pub async fn heard(
 
 /// Whether they can have been given to somebody once.
 fn could_be(id: &str, capability: Option<&str>) -> bool {
-    let is_random = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
     is_random(id) && capability.is_none_or(is_random)
 }
 
