@@ -122,10 +122,15 @@ impl tokio_stream::Stream for Listener {
                 Frame::Interrupted { epoch, .. } => *epoch,
                 _ => position.epoch,
             };
-            if this.until.is_some_and(|until| epoch < until) {
-                continue;
+            match this.until {
+                Some(until) if epoch < until => continue,
+                // What it had not taken of its own turn went when the next one began.
+                Some(until) if epoch > until => {
+                    this.is_over = true;
+                    return Poll::Ready(Some(Err(TooSlow)));
+                }
+                until => this.is_over = frame.is_last() && until.is_some(),
             }
-            this.is_over = frame.is_last() && this.until.is_some();
             return Poll::Ready(next);
         }
     }

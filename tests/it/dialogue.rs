@@ -226,6 +226,32 @@ async fn another_question_interrupts_and_nothing_of_the_first_comes_behind() {
 }
 
 #[tokio::test]
+async fn who_has_not_heard_a_turn_to_its_end_does_not_hear_the_next_one_instead() {
+    let mut house = House::start(&[]).await;
+    let (accepted, first) = house.ask(&json!({"text": "One?", "format": "pcm"})).await;
+    // It reads nothing for the time being, and its socket is narrow.
+    let mut slow = Client::connect_narrow(house.server.server.listen[0]).await;
+    slow.send(get(text(&accepted["streams"], "audio"), "").as_bytes()).await;
+    let (other, _) = house.listen(&(stream(&accepted) + "&follow=1"), "").await;
+    first.writes("One two three four five six seven. Eight nine ten and so on.").await;
+    first.ends("stop").await;
+    house.said(&accepted, "One two three four five six seven. Eight nine ten and so on.").await;
+    let id = text(&accepted, "dialogueId").to_string();
+    let again = json!({"text": "Two?", "dialogueId": id});
+    let (_, second) = house.ask(&again).await;
+    second.writes("Two.").await;
+    second.ends("stop").await;
+    house.said(&accepted, "Two.").await;
+    assert_eq!(slow.head().await.0, 200);
+    assert!(!slow.rest().await.1, "what it heard looks whole");
+    assert_eq!(house.request("DELETE", &format!("/api/voice/dialogues/{id}")).await.status, 204);
+    let other = heard(other).await;
+    assert!(other.iter().any(|event| event.name == "audio" && event.id.starts_with("2.")));
+    drop(slow);
+    house.server.idle().await;
+}
+
+#[tokio::test]
 async fn who_leaves_takes_everything_along_and_the_model_sees_it() {
     let mut house = House::start(&[]).await;
     let (accepted, asked) = house.ask(&json!({"text": "Why?"})).await;
