@@ -447,7 +447,7 @@ def test_a_dialogue_goes_on_behind_an_error(front: Front, model: Model) -> None:
     assert heard.text == "Here I am." and {event.epoch for event in heard.events} == {2}
 
 
-UNKNOWN = "dlg_00000000000000000000"
+UNKNOWN = "0" * 32
 STREAM = f"/api/voice/open-stream?dialogueId={UNKNOWN}&capability={'0' * 32}"
 
 
