@@ -101,8 +101,11 @@ def skip(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for each file: espeak's hisses are drawn by lot, and how long they last depends on all that was said before. Two
+    takes of a text are the more alike the less that was.
+    """
     if not os.environ.get("EVENSONG_BIN"):
         pytest.fail("EVENSONG_BIN must name the server's binary; scripts/test sets it")
     if not ctypes.util.find_library("espeak-ng"):
