@@ -118,7 +118,9 @@ export class KeyPanel {
 
     #giveBack(to) {
         const good = to?.isConnected && to !== document.body && to.checkVisibility();
-        (good ? to : document.getElementById("question")).focus({ preventScroll: !good });
+        // Where nobody answers, there is nothing to be asked.
+        const others = ["question", "speak"].map((id) => document.getElementById(id));
+        (good ? to : others.find((one) => one.checkVisibility()))?.focus({ preventScroll: !good });
     }
 
     #complain(message) {

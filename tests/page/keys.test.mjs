@@ -80,7 +80,7 @@ test("remembered on the device: another tab has it; forgotten in one, it is gone
     await other.focus("#text");
     await page.click("#key-forget");
     assert.equal(await said(page), "The key is forgotten.");
-    assert.equal(await focus(page), "speak");
+    assert.equal(await focus(page), "question");
     for (const one of [page, other]) {
         await the.until("it is gone", () => one.isHidden("#key-used"));
         assert.deepEqual(await kept(one), [null, null]);
