@@ -292,7 +292,7 @@ pub const UPSTREAM_RECEIVE_BUFFER_BYTES: u32 = 64 * KIB as u32;
 pub const UPSTREAM_BUFFER_BYTES: usize = 64 * KIB;
 /// Connections of one upstream that are kept for the next request.
 pub const UPSTREAM_IDLE_MOST: usize = 8;
-/// How long they are: the pool looks every so often, so that one may be kept twice as long, 20 s.
+/// How long they are.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(10);
 /// Requests to one upstream at once that can be configured.
 pub const UPSTREAM_IN_FLIGHT_MOST: usize = 100_000;

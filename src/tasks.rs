@@ -195,36 +195,6 @@ impl Spawner {
     pub fn executor(&self, owner: Arc<str>, client: Departure) -> Executor {
         Executor { spawner: self.clone(), owner, client }
     }
-
-    /// The executor of a client towards the upstream `owner`: its tasks are dropped once it is `over`.
-    pub fn upstream_executor(&self, owner: Arc<str>, over: CancellationToken) -> UpstreamExecutor {
-        UpstreamExecutor { spawner: self.clone(), owner, over }
-    }
-}
-
-/// See [`Spawner::upstream_executor`].
-#[derive(Clone)]
-pub struct UpstreamExecutor {
-    spawner: Spawner,
-    owner: Arc<str>,
-    over: CancellationToken,
-}
-
-impl<F> hyper::rt::Executor<F> for UpstreamExecutor
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        let over = self.over.clone();
-        let future = async move {
-            tokio::select! {
-                biased;
-                () = over.cancelled() => {}
-                () = future => {}
-            }
-        };
-        self.spawner.spawn(Kind::UpstreamTask, Arc::clone(&self.owner), future);
-    }
 }
 
 /// See [`Spawner::executor`].

@@ -2,13 +2,14 @@
 //! upstream outlives its generation or the request that it is held for; what was not wholly received is
 //! never taken for whole; a key is sent to its upstream and written down nowhere.
 //!
-//! Streams go through hyper-util's client ([`Upstream::open`]), whose buffers can be bounded; short JSON through
-//! reqwest ([`Exchange`]).
+//! Streams and searches go through a client over hyper's connections ([`Upstream::open`]), whose buffers can be bounded;
+//! short JSON through reqwest ([`Exchange`]).
 
 pub mod address;
 pub mod aged;
 mod body;
 pub mod breaker;
+mod client;
 pub mod dial;
 mod error;
 pub mod events;

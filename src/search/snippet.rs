@@ -15,27 +15,31 @@ pub const CLOSE: char = '\u{E001}';
 /// `marked` as HTML: what stands between [`OPEN`] and [`CLOSE`] in `em`, and all of it escaped.
 pub fn html(marked: &str) -> String {
     let mut html = String::with_capacity(marked.len() + 32);
-    let mut is_open = false;
-    for c in marked.chars() {
-        match c {
+    let (mut is_open, mut plain) = (false, 0);
+    for (at, c) in marked.char_indices() {
+        let instead = match c {
             OPEN if !is_open => {
-                html.push_str("<em>");
                 is_open = true;
+                "<em>"
             }
             CLOSE if is_open => {
-                html.push_str("</em>");
                 is_open = false;
+                "</em>"
             }
-            OPEN | CLOSE => {}
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            c if c.is_control() => html.push(' '),
-            c => html.push(c),
-        }
+            OPEN | CLOSE => "",
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            '"' => "&quot;",
+            '\'' => "&#39;",
+            c if c.is_control() => " ",
+            _ => continue,
+        };
+        html.push_str(&marked[plain..at]);
+        html.push_str(instead);
+        plain = at + c.len_utf8();
     }
+    html.push_str(&marked[plain..]);
     if is_open {
         html.push_str("</em>");
     }

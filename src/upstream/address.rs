@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use bytes::Bytes;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
@@ -62,16 +63,42 @@ impl Base {
         self.scheme == Scheme::HTTPS
     }
 
+    /// Its name or address; one of IPv6 in brackets.
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// Its port, said or usual.
+    pub fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or_else(|| self.usual_port())
+    }
+
+    /// As it is named in requests: without its port where that is the usual one (RFC 9110, 7.2).
+    pub fn named(&self) -> &str {
+        if self.port() == self.usual_port() { self.host() } else { self.authority.as_str() }
+    }
+
+    fn usual_port(&self) -> u16 {
+        if self.is_tls() { 443 } else { 80 }
+    }
+
     /// The address of `path`, which begins with a slash, below this one; of nothing, this one itself, with the slash
     /// at its end if it was written with one.
     pub fn join(&self, path: &str) -> Result<Uri, http::Error> {
-        let path = if path.is_empty() && self.has_slash { "/" } else { path };
-        let whole = format!("{}{path}", self.path);
         Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
-            .path_and_query(whole)
+            .path_and_query(self.target(path)?)
             .build()
+    }
+
+    /// What of [`Base::join`] a request to it names.
+    pub fn target(&self, path: &str) -> Result<PathAndQuery, http::Error> {
+        let path = match path {
+            "" if self.has_slash || self.path.is_empty() => "/",
+            path => path,
+        };
+        Ok(PathAndQuery::from_maybe_shared(Bytes::from([&self.path, path].concat()))?)
     }
 }
 

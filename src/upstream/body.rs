@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::{Stream, StreamExt};
 
 use super::aged::Turn;
-use super::dial::Client;
+use super::client::{Client, Line};
 use super::error::{Fault, UpstreamError, reason};
 
 /// How much of a body there may be, and when.
@@ -35,6 +35,8 @@ pub struct Body {
     upstream: &'static str,
     incoming: Option<Incoming>,
     turn: Turn<Client>,
+    /// Until it is told whether the connection may be kept.
+    line: Option<Line>,
     terms: Terms,
     began: Instant,
     bytes: u64,
@@ -48,17 +50,34 @@ impl Body {
     pub(super) fn new(
         upstream: &'static str,
         incoming: Incoming,
-        turn: Turn<Client>,
+        (turn, line): (Turn<Client>, Line),
         terms: Terms,
         began: Instant,
     ) -> Self {
+        let (incoming, line) = (Some(incoming), Some(line));
         let (bytes, waiting, timer) = (0, None, None);
-        Self { upstream, incoming: Some(incoming), turn, terms, began, bytes, waiting, timer }
+        Self { upstream, incoming, turn, line, terms, began, bytes, waiting, timer }
     }
 
     /// Which upstream it comes from.
     pub fn upstream(&self) -> &'static str {
         self.upstream
+    }
+
+    /// All of it.
+    pub async fn whole(&mut self) -> Result<Bytes, UpstreamError> {
+        let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
+        let expected = self.incoming.as_ref().and_then(|left| left.size_hint().exact());
+        let Some(second) = self.next().await.transpose()? else { return Ok(first) };
+        // What it says it will be is within its bound, or it would not be read.
+        let left = usize::try_from(expected.unwrap_or_default()).unwrap_or_default();
+        let mut all = Vec::with_capacity(first.len() + left.max(second.len()));
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&second);
+        while let Some(bytes) = self.next().await {
+            all.extend_from_slice(&bytes?);
+        }
+        Ok(all.into())
     }
 
     /// All of it, if it is not longer than `most` bytes; else its beginning.
@@ -96,7 +115,7 @@ impl Body {
 
     /// Ends it, and closes its connection.
     fn end(&mut self, fault: Fault) -> Poll<Option<Result<Bytes, UpstreamError>>> {
-        self.incoming = None;
+        (self.incoming, self.line) = (None, None);
         Poll::Ready(Some(Err(UpstreamError { upstream: self.upstream, fault })))
     }
 }
@@ -132,6 +151,9 @@ impl Stream for Body {
                 Some(Err(error)) => return this.end(Fault::Broke(reason(&error))),
                 None => {
                     this.incoming = None;
+                    if let Some(line) = this.line.take() {
+                        this.turn.keep(line);
+                    }
                     return Poll::Ready(None);
                 }
             }

@@ -10,11 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Uri;
-use http::uri::Scheme;
-use http_body_util::Full;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -25,13 +20,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::address::is_metadata;
+use super::address::{Base, is_metadata};
 use crate::ledger::{Kind, Owned};
 use crate::limits;
 use crate::tasks::Spawner;
-
-/// hyper-util's client over our connections.
-pub type Client = hyper_util::client::legacy::Client<Dial, Full<Bytes>>;
 
 type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
@@ -135,7 +127,7 @@ impl Connect for Tcp {
     }
 }
 
-/// Makes connections for hyper: over TLS where the address says so, and within a deadline.
+/// Makes connections: over TLS where the address says so, and within a deadline.
 #[derive(Clone)]
 pub struct Dial {
     connect: Arc<dyn Connect>,
@@ -153,17 +145,16 @@ impl Dial {
         Self { connect, tls, deadline }
     }
 
-    async fn dial(self, uri: Uri) -> Result<TokioIo<Line>, DialError> {
+    /// A connection to `base`.
+    pub async fn dial(&self, base: &Base) -> Result<TokioIo<Line>, DialError> {
         let until = Instant::now() + self.deadline;
         let slow = || DialError::Slow(self.deadline);
         let failed = |error: io::Error| DialError::Failed(error.to_string());
-        let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
-        let host = uri.host().unwrap_or_default().to_string();
-        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let (host, port) = (base.host().to_string(), base.port());
         let name = host.trim_start_matches('[').trim_end_matches(']').to_string();
         let connecting = timeout_at(until, self.connect.connect(host, port));
         let io = connecting.await.map_err(|_| slow())?.map_err(failed)?;
-        if !is_tls {
+        if !base.is_tls() {
             return Ok(TokioIo::new(Line::Plain(io)));
         }
         let tls = self.tls.clone().ok_or_else(|| DialError::Failed("TLS is not set up".into()))?;
@@ -174,20 +165,6 @@ impl Dial {
         });
         let stream = timeout_at(until, shaking).await.map_err(|_| slow())?.map_err(failed)?;
         Ok(TokioIo::new(Line::Tls(Box::new(stream))))
-    }
-}
-
-impl tower::Service<Uri> for Dial {
-    type Response = TokioIo<Line>;
-    type Error = DialError;
-    type Future = Connecting<TokioIo<Line>, DialError>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().dial(uri))
     }
 }
 
@@ -205,12 +182,6 @@ impl Line {
             Line::Plain(io) => Pin::new(io),
             Line::Tls(stream) => Pin::new(stream),
         }
-    }
-}
-
-impl Connection for Line {
-    fn connected(&self) -> Connected {
-        Connected::new()
     }
 }
 

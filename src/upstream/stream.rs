@@ -11,15 +11,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
-use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::address::Base;
 use super::aged::{Aged, Ages, Turn};
 use super::body::{Body, Terms};
-use super::dial::{Client, Connect, Dial, DialError, Tcp};
+use super::client::{Client, ClientError, Line, Plan};
+use super::dial::{Connect, Dial, DialError, Tcp};
 use super::error::{Fault, UpstreamError, reason};
 use super::policy::{Asking, Policy};
 use super::roll::{Rolled, UpstreamRow};
@@ -176,7 +175,7 @@ impl Upstream {
         let build = move |over| {
             let tls = settings.base.is_tls().then(|| tls.config()).transpose()?;
             let dial = Dial::new(Arc::clone(&connect), tls, settings.connect);
-            Ok(client(&settings, dial, &scope, over))
+            client(&settings, dial, &scope, over)
         };
         let clients = Aged::start(config.ages.clone(), build, spawner).await?;
         Ok(Self(Arc::new(Inner { config, clients, policy })))
@@ -213,8 +212,8 @@ impl Upstream {
     /// As [`Upstream::open`], and waits for the last byte of the answer as well.
     pub async fn whole(&self, ask: &Ask) -> Result<(Answer, Bytes), UpstreamError> {
         let mut answer = self.open(ask).await?;
-        let bytes = answer.body.beginning(usize::MAX).await?;
-        Ok((answer, bytes.into()))
+        let bytes = answer.body.whole().await?;
+        Ok((answer, bytes))
     }
 
     async fn once(&self, ask: &Ask, began: Instant, until: Instant) -> Result<Answer, Fault> {
@@ -223,22 +222,24 @@ impl Upstream {
         let departure = ask.departure.clone().unwrap_or_default();
         let turn = clients.turn(ask.kind(), &ask.owner, &departure).await?;
         let request = self.request(ask).map_err(|error| Fault::Unreachable(error.to_string()))?;
-        let response = match timeout_at(until, turn.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
+        let response = match timeout_at(until, turn.send(request)).await {
+            Ok(Ok(answered)) => Ok(answered),
             Ok(Err(_)) if turn.is_over() => Err(Fault::Cut),
-            Ok(Err(error)) => Err(not_answered(&error)),
+            Ok(Err(error)) => Err(not_answered(error)),
             Err(_) => Err(Fault::NoAnswer(until - began)),
         };
         // By its head alone: what stands in the body says nothing of whether it lives.
         let fault = match &response {
-            Ok(response) if response.status().is_success() => None,
-            Ok(response) => Some(Fault::of_status(response.status(), response.headers(), None)),
+            Ok((response, _)) if response.status().is_success() => None,
+            Ok((response, _)) => {
+                Some(Fault::of_status(response.status(), response.headers(), None))
+            }
             Err(fault) => Some(fault.clone()),
         };
         Policy::judge(leave, fault.as_ref(), began);
-        let response = response?;
+        let (response, line) = response?;
         let status = response.status();
-        let answer = self.answer(response, turn, ask, began)?;
+        let answer = self.answer(response, (turn, line), ask, began)?;
         if status == StatusCode::OK || (ask.takes_any_status && !status.is_redirection()) {
             return plain(answer);
         }
@@ -249,7 +250,7 @@ impl Upstream {
         let config = &self.0.config;
         let mut request = Request::builder()
             .method(&ask.method)
-            .uri(config.base.join(&ask.path)?)
+            .uri(config.base.target(&ask.path)?)
             .header(header::ACCEPT, &ask.accept)
             // What is counted is what came, so nothing may grow behind the count.
             .header(header::ACCEPT_ENCODING, "identity")
@@ -271,7 +272,7 @@ impl Upstream {
     fn answer(
         &self,
         response: Response<Incoming>,
-        turn: Turn<Client>,
+        by: (Turn<Client>, Line),
         ask: &Ask,
         began: Instant,
     ) -> Result<Answer, Fault> {
@@ -285,7 +286,7 @@ impl Upstream {
         let (head, incoming) = response.into_parts();
         let total = ask.within.unwrap_or(total);
         let terms = Terms { between, total, most_bytes: ask.most_bytes };
-        let body = Body::new(self.name(), incoming, turn, terms, began);
+        let body = Body::new(self.name(), incoming, by, terms, began);
         Ok(Answer { status: head.status, headers: head.headers, body, is_framed })
     }
 
@@ -322,32 +323,30 @@ impl Rolled for Upstream {
 }
 
 /// A client of one generation: when that is `over`, so are its connections.
-fn client(config: &UpstreamConfig, dial: Dial, scope: &Spawner, over: CancellationToken) -> Client {
-    let idle = if config.keep_alive { limits::UPSTREAM_IDLE_MOST } else { 0 };
-    legacy::Client::builder(scope.upstream_executor(config.ages.name.into(), over))
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(limits::UPSTREAM_IDLE)
-        .pool_max_idle_per_host(idle)
-        .http1_max_buf_size(limits::UPSTREAM_BUFFER_BYTES)
-        .http1_max_headers(limits::HEADER_FIELDS)
-        .build(dial)
+fn client(
+    config: &UpstreamConfig,
+    dial: Dial,
+    scope: &Spawner,
+    over: CancellationToken,
+) -> Result<Client, String> {
+    Client::new(Plan {
+        base: config.base.clone(),
+        dial,
+        kept_most: if config.keep_alive { limits::UPSTREAM_IDLE_MOST } else { 0 },
+        owner: config.ages.name.into(),
+        spawner: scope.clone(),
+        over,
+    })
 }
 
 /// Why there was no answer.
-fn not_answered(error: &legacy::Error) -> Fault {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        match error.downcast_ref::<DialError>() {
-            Some(DialError::Slow(after)) => return Fault::NotConnected(*after),
-            Some(DialError::Failed(why)) => return Fault::Unreachable(why.clone()),
-            None => cause = error.source(),
-        }
+fn not_answered(error: ClientError) -> Fault {
+    match error {
+        ClientError::Dial(DialError::Slow(after)) => Fault::NotConnected(after),
+        ClientError::Dial(DialError::Failed(why)) => Fault::Unreachable(why),
+        ClientError::Http(error) if error.is_parse() => Fault::Garbage(reason(&error)),
+        ClientError::Http(error) => Fault::Broke(reason(&error)),
     }
-    let parse =
-        std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-            .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse));
-    if parse { Fault::Garbage(reason(error)) } else { Fault::Broke(reason(error)) }
 }
 
 /// An answer as it is, without a coding in which a little may become much, or that nobody here can read.

@@ -127,12 +127,23 @@ impl Row {
         };
         let Highlight { text, spelt } = self.highlight;
         let best = if marks(&spelt) > marks(&text) { spelt } else { text };
-        let marked: String = best.join("… ").chars().take(2 * SNIPPET_CHARS).collect();
-        let snippet = snippet::html(&marked);
+        let snippet = match &best[..] {
+            [piece] => snippet::html(beginning(piece, 2 * SNIPPET_CHARS)),
+            pieces => snippet::html(beginning(&pieces.join("… "), 2 * SNIPPET_CHARS)),
+        };
         let mut document = Document::from(self._source);
         if !wants_text {
             document.text = String::new();
         }
         Hit { document, score: self._score.filter(|_| by_score), snippet }
     }
+}
+
+/// At most so many characters of `text`.
+fn beginning(text: &str, chars: usize) -> &str {
+    // It cannot have more characters than bytes.
+    if text.len() <= chars {
+        return text;
+    }
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }

@@ -17,6 +17,8 @@ pub const ANSWERED_WITH: &str = "allow_partial_search_results=false&filter_path=
 /// Of a document, what is shown of it; its text only where that is wanted.
 const SHOWN: [&str; 10] =
     ["id", "type", "title", "url", "media", "created_at", "tags", "creator", "has_audio", "text"];
+/// What most searches are said in.
+const USUAL_BYTES: usize = 1024;
 /// Beyond so many, they are not counted.
 const COUNTED: u64 = 10_000;
 /// What counts more, what the same word elsewhere adds.
@@ -161,7 +163,9 @@ pub fn body(wish: &Wish, snapshot: Option<&str>, with_snippets: bool) -> Bytes {
             Position::Score(_, score, tie) => After::Score(f64::from(score), tie),
         }),
     };
-    serde_json::to_vec(&body).expect("all keys are texts").into()
+    let mut json = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut json, &body).expect("all keys are texts");
+    json.into()
 }
 
 /// How long a snapshot is kept behind its last use: a little longer than a cursor is good.
