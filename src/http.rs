@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod connection;
 mod dialogue;
+mod entrance;
 mod error;
 mod extract;
 pub mod gate;
@@ -47,6 +48,7 @@ use crate::search::indexer::Indexer;
 use crate::speech::Speech;
 use crate::upstream::Roll;
 use auth::{Access, Auth, Principal, Scope};
+use entrance::Entrance;
 use gate::Gate;
 use graphql::Forwarding;
 use limit::{Client, Limits};
@@ -56,7 +58,10 @@ use routes::{Documented, Routes, Rule};
 
 /// What handlers work with. Clones share it.
 #[derive(Clone)]
-pub struct Services {
+pub struct Services(Arc<Service>);
+
+/// See [`Services`].
+pub struct Service {
     /// Who speaks.
     pub speech: Speech,
     /// Who is asked, and answers.
@@ -89,6 +94,20 @@ pub struct Services {
     pub heap_endpoint: Option<Profiles>,
     /// When the server began.
     pub started: Instant,
+}
+
+impl From<Service> for Services {
+    fn from(service: Service) -> Self {
+        Self(Arc::new(service))
+    }
+}
+
+impl std::ops::Deref for Services {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.0
+    }
 }
 
 /// Says whether the server still takes new work. Clones share it.
@@ -212,17 +231,18 @@ fn guarded(
     let seen = Observer::new(&rules, services.metrics.clone());
     let cors = origins.cors();
     let gate = Gate::new(rules, auth, origins, limits);
-    let mut router = router
-        .fallback(error::no_route)
-        .method_not_allowed_fallback(error::no_method)
-        .layer(axum::middleware::from_fn_with_state(gate.clone(), gate::layer));
-    if let Some(cors) = cors {
-        let preflights = axum::middleware::from_fn_with_state(gate, gate::preflights);
-        router = router.layer(cors).layer(preflights);
-    }
+    let router = router.fallback(error::no_route).method_not_allowed_fallback(error::no_method);
+    let (router, gate) = match cors {
+        None => (router, Some(gate)),
+        // What a browser asks first is answered before anybody is let in.
+        Some(cors) => {
+            let inner = axum::middleware::from_fn_with_state(gate.clone(), gate::layer);
+            let preflights = axum::middleware::from_fn_with_state(gate, gate::preflights);
+            (router.layer(inner).layer(cors).layer(preflights), None)
+        }
+    };
+    let entrance = Entrance { seen, gate };
     router
-        .layer(axum::middleware::from_fn(gate::security_headers))
-        .layer(axum::middleware::from_fn_with_state(seen, observe::layer))
-        .layer(axum::middleware::from_fn(request_id::layer))
+        .layer(axum::middleware::from_fn_with_state(entrance, entrance::layer))
         .with_state(services)
 }

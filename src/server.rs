@@ -25,7 +25,7 @@ use crate::http::limit::Limits;
 use crate::http::listen::{Door, DoorConfig, Listener, Side, connections_that_fit};
 use crate::http::origin::OriginConfig;
 use crate::http::tls::Tls;
-use crate::http::{self, Readiness, Services, admin};
+use crate::http::{self, Readiness, Service, Services, admin};
 use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -395,7 +395,7 @@ fn services(
 ) -> Services {
     let limits = Limits::new(config.access.limits.clone(), auth.is_keyed(), core.metrics.clone());
     limits.start(&core.ledger);
-    Services {
+    Services::from(Service {
         speech: core.speech.clone(),
         dialogues,
         transcriber: core.transcriber.clone(),
@@ -412,7 +412,7 @@ fn services(
         watch: Watch::new(config.memory.watch.clone().unwrap_or_default()),
         heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
         started: Instant::now(),
-    }
+    })
 }
 
 /// Who is asked: a language model, or, where there is none, the documents that are searched.

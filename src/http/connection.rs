@@ -318,6 +318,7 @@ async fn deadlines(
     let mut connection = pin!(connection);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     std::future::poll_fn(move |cx| {
+        vitals.unattended();
         if let Poll::Ready(end) = connection.as_mut().poll(cx) {
             return Poll::Ready(end);
         }

@@ -59,6 +59,14 @@ impl Gate {
         Ok(client)
     }
 
+    /// Lets a request in or says why not.
+    pub async fn pass(&self, mut request: Request, next: Next) -> Response {
+        match self.admit(&mut request) {
+            Ok(()) => next.run(request).await,
+            Err(refused) => error::shaped(request.uri().path(), refused),
+        }
+    }
+
     fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
         let client = self.check(request)?;
         let Inner { rules, auth, limits, .. } = &*self.0;
@@ -84,12 +92,9 @@ impl Gate {
     }
 }
 
-/// Lets a request in or says why not.
-pub async fn layer(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match gate.admit(&mut request) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => error::shaped(request.uri().path(), refused),
-    }
+/// As [`Gate::pass`], for what stands before it.
+pub async fn layer(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    gate.pass(request, next).await
 }
 
 /// Stands in front of what answers browsers' preflights, which would else answer any `OPTIONS` of
@@ -112,11 +117,13 @@ pub async fn preflights(State(gate): State<Gate>, mut request: Request, next: Ne
     }
 }
 
+/// Whose elements may show the answer to `request`. A ticket is for those of other sites' pages, too; who has one was let in.
+pub fn site(request: &Request) -> &'static str {
+    if auth::ticket(request.uri()).is_some() { "cross-origin" } else { "same-origin" }
+}
+
 /// What a browser must not do with any answer; a handler that knows better has said so already.
-pub async fn security_headers(request: Request, next: Next) -> Response {
-    // A ticket is for elements of other sites' pages, too; who has one was let in.
-    let site = if auth::ticket(request.uri()).is_some() { "cross-origin" } else { "same-origin" };
-    let mut response = next.run(request).await;
+pub fn security_headers(response: &mut Response, site: &'static str) {
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -125,7 +132,6 @@ pub async fn security_headers(request: Request, next: Next) -> Response {
     ] {
         insert_if_absent(response.headers_mut(), name, value);
     }
-    response
 }
 
 fn insert_if_absent(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {

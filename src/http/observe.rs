@@ -2,16 +2,15 @@
 //! word of the client's that could grow a series or a log without bound: a route stands for its paths, and
 //! no query is ever written down.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::{Method, StatusCode};
 
 use super::Peer;
-use super::request_id::RequestId;
 use super::routes::Rules;
 use crate::metrics::{Metrics, RequestLabel, RouteLabel};
 
@@ -40,26 +39,49 @@ impl Observer {
     }
 }
 
-/// Sees a request come and its answer go.
-pub async fn layer(State(seen): State<Observer>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let (method, route) = (method(request.method()), seen.route(&request));
-    let id = request.extensions().get::<RequestId>().map(|id| Arc::clone(&id.0));
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
-    let response = next.run(request).await;
-    let (status, took) = (response.status(), began.elapsed());
-    let label = RequestLabel { method, route, status: status.as_u16() };
-    seen.0.metrics.requests.get_or_create(&label).inc();
-    seen.0.metrics.request_duration.observe(&RouteLabel { route }, took);
-    let took_ms = took.as_secs_f64() * 1e3;
-    let (id, status_code) = (id.as_deref().unwrap_or_default(), status.as_u16());
-    // An answer that says to come again later is the server's own doing, and no fault of it.
-    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::warn!(id, method, route, status = status_code, took_ms, ?peer, "request failed");
-    } else {
-        tracing::debug!(id, method, route, status = status_code, took_ms, ?peer, "request");
+/// A request that is being answered.
+pub struct Seen {
+    metrics: Metrics,
+    began: Instant,
+    method: &'static str,
+    route: &'static str,
+    peer: Option<SocketAddr>,
+}
+
+impl Observer {
+    /// A request comes.
+    pub fn comes(&self, request: &Request) -> Seen {
+        let (method, route) = (method(request.method()), self.route(request));
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
+        Seen { metrics: self.0.metrics.clone(), began: Instant::now(), method, route, peer }
     }
-    response
+}
+
+impl Seen {
+    /// Its answer goes; `id` is that of both.
+    pub fn goes(self, id: &str, response: &Response) {
+        let Self { metrics, began, method, route, peer } = self;
+        let (status, took) = (response.status(), began.elapsed());
+        let status_code = status.as_u16();
+        let label = RequestLabel { method, route, status: status_code };
+        metrics.requests.get_or_create(&label).inc();
+        metrics.request_duration.observe(&RouteLabel { route }, took);
+        let took_ms = took.as_secs_f64() * 1e3;
+        // An answer that says to come again later is the server's own doing, and no fault of it.
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!(
+                id,
+                method,
+                route,
+                status = status_code,
+                took_ms,
+                ?peer,
+                "request failed"
+            );
+        } else {
+            tracing::debug!(id, method, route, status = status_code, took_ms, ?peer, "request");
+        }
+    }
 }
 
 /// The methods that HTTP knows; a client may send any other word.

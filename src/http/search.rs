@@ -16,7 +16,7 @@ use http::header;
 use serde::Serialize;
 
 use super::error::{ApiError, Problem};
-use super::extract::{Path, Query};
+use super::extract::{Pairs, Path};
 use super::request_id::RequestId;
 use super::{Peer, Services};
 use crate::bounds::Stake;
@@ -28,8 +28,8 @@ use crate::search::query::BadQuestion;
 use crate::search::{Asker, Filters, Question, Search, Sort, Words};
 use told::{Page, Shown, Suggested, Suggestion, Total};
 
-/// What a query says, pair by pair: a parameter may be said more than once.
-type Pairs = Vec<(String, String)>;
+/// What most answers are said in.
+const USUAL_ANSWER_BYTES: usize = 8 * 1024;
 
 /// Finds documents.
 ///
@@ -55,7 +55,7 @@ pub async fn find(
     State(services): State<Services>,
     Extension(peer): Extension<Peer>,
     Extension(RequestId(id)): Extension<RequestId>,
-    Query(pairs): Query<Pairs>,
+    Pairs(pairs): Pairs,
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let search = enabled(&services)?;
@@ -90,7 +90,7 @@ pub async fn suggest(
     State(services): State<Services>,
     Extension(peer): Extension<Peer>,
     Extension(RequestId(id)): Extension<RequestId>,
-    Query(pairs): Query<Pairs>,
+    Pairs(pairs): Pairs,
 ) -> Result<Response, Problem> {
     let search = enabled(&services)?;
     let said = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| &**value);
@@ -193,7 +193,10 @@ impl Asking {
 
     /// `body` as JSON, which holds what was reserved until its last byte is gone.
     fn answer(self, body: &impl Serialize) -> Response {
-        let json = serde_json::to_vec(body).unwrap_or_default();
+        let mut json = Vec::with_capacity(USUAL_ANSWER_BYTES);
+        if serde_json::to_writer(&mut json, body).is_err() {
+            json.clear();
+        }
         let bytes = Bytes::from_owner(Answer { json, _stake: self.stake });
         no_store(([(header::CONTENT_TYPE, "application/json")], bytes))
     }
@@ -215,7 +218,7 @@ fn no_store(answer: impl IntoResponse) -> Response {
 }
 
 /// What is asked, how many hits, and where it goes on.
-fn question(pairs: Pairs) -> Result<(Question, usize, Option<String>), ApiError> {
+fn question(pairs: Vec<(String, String)>) -> Result<(Question, usize, Option<String>), ApiError> {
     let (mut words, mut filters) = (Words::default(), Filters::default());
     let (mut sort, mut most, mut cursor) = (None, HITS, None);
     for (name, value) in pairs {

@@ -219,6 +219,12 @@ impl Vitals {
         streams.chain(fixed.into_iter().flatten()).min()
     }
 
+    /// From here until [`Vitals::due`] nobody is woken: who asks will look anyway, and to be woken by itself would send it
+    /// behind all that waits, and rouse another processor for it.
+    pub fn unattended(&self) {
+        self.lock().timer = None;
+    }
+
     /// What is to be ended now, if anything is.
     pub fn overdue(&self) -> Overdue {
         let mut state = self.lock();

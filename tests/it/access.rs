@@ -11,13 +11,13 @@ use crate::http::{Answer, Client};
 use crate::server::{TestServer, config};
 
 /// A server with keys; they are in `folder`, which goes with it.
-struct Keyed {
-    server: TestServer,
+pub struct Keyed {
+    pub server: TestServer,
     folder: tempfile::TempDir,
 }
 
 impl Keyed {
-    async fn start(settings: &[(&str, &str)]) -> Self {
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
         Self::with(settings, |_| {}).await
     }
 
@@ -31,7 +31,7 @@ impl Keyed {
         Self { server: TestServer::with(&config).await, folder }
     }
 
-    fn add(&self, name: &str, scopes: &[Scope], rates: Rates<Option<u32>>) -> String {
+    pub fn add(&self, name: &str, scopes: &[Scope], rates: Rates<Option<u32>>) -> String {
         let file = self.folder.path().join("keys.toml");
         let key = keys::add(&file, name, scopes, rates, "now").expect("added");
         self.server.server.reload();
@@ -43,7 +43,7 @@ impl Keyed {
         self.server.server.reload();
     }
 
-    async fn ask(&self, method: &str, path: &str, fields: &str) -> Answer {
+    pub async fn ask(&self, method: &str, path: &str, fields: &str) -> Answer {
         ask(&self.server, method, path, fields).await
     }
 }
@@ -64,7 +64,7 @@ async fn ask(server: &TestServer, method: &str, path: &str, fields: &str) -> Ans
     client.answer().await
 }
 
-fn bearer(key: &str) -> String {
+pub fn bearer(key: &str) -> String {
     format!("authorization: Bearer {key}\r\n")
 }
 

@@ -1,5 +1,8 @@
 //! Each phase, each account, with the clock in hand.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::*;
 use tokio::time::advance;
 
@@ -133,4 +136,28 @@ async fn a_stream_that_is_not_read_is_ended_beside_others_that_are() {
     seconds(20).await;
     let cut = Overdue::Connection(Cut::SlowConsumer);
     assert_eq!(vitals.overdue(), cut, "its task is over, so that only this is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_anyway_is_not_woken_by_what_it_does_itself() {
+    struct Woken(AtomicBool);
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let vitals = Vitals::new(Patience::default());
+    vitals.greeted(false);
+    for is_looking in [true, false] {
+        let request = vitals.request();
+        assert_eq!(vitals.due(&waker), None);
+        if is_looking {
+            vitals.unattended();
+        }
+        drop(request);
+        assert_eq!(woken.0.load(Relaxed), !is_looking);
+        assert_eq!(vitals.due(&waker), Some(Instant::now() + Patience::default().idle));
+    }
 }
