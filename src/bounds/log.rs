@@ -136,20 +136,17 @@ impl Writer {
         .await
     }
 
-    /// Ends the stream well, and gives its content if that is whole.
-    pub fn finish(mut self) -> Option<Vec<Bytes>> {
-        self.finished = true;
-        let (content, wakers) = {
-            let mut state = self.shared.lock();
-            // Both at once: the last reader may leave as soon as it hears of the end.
-            state.end = Some(Ok(()));
-            let whole = !state.spilt && !state.is_left();
-            let content =
-                whole.then(|| state.chunks.iter().map(|(bytes, _)| bytes.clone()).collect());
-            (content, state.wakers())
-        };
-        wake(wakers);
-        content
+    /// All that was written, if that is still there and somebody listens. To be asked for before the end is told: who
+    /// hears of that may ask for the same again at once, or leave.
+    pub fn content(&self) -> Option<Vec<Bytes>> {
+        let state = self.shared.lock();
+        let whole = !state.spilt && !state.is_left();
+        whole.then(|| state.chunks.iter().map(|(bytes, _)| bytes.clone()).collect())
+    }
+
+    /// Ends the stream well.
+    pub fn finish(mut self) {
+        self.end(Ok(()));
     }
 
     /// Ends the stream with a reason.

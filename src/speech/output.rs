@@ -161,10 +161,10 @@ impl Output {
         match self {
             Output::Pipe(writer) => writer.finish(),
             Output::Log(writer, keep) => {
-                let whole = writer.finish();
                 if let Some(keep) = keep {
-                    keep.done(whole);
+                    keep.done(writer.content());
                 }
+                writer.finish();
             }
             // Whoever waited for it may have left just now.
             Output::Live(_, over) => drop(over.send(Ok(()))),

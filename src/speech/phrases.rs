@@ -157,9 +157,15 @@ impl Phrase {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::task::{Context, Wake, Waker};
+
+    use futures_util::FutureExt;
+
+    use super::super::output::Output;
     use super::*;
     use crate::bounds::Stake;
-    use futures_util::FutureExt;
 
     fn key(principal: &str, text: &str) -> Key {
         Key {
@@ -200,7 +206,7 @@ mod tests {
             Ok(Found::Running(..))
         ));
         assert!(!is_there(&phrases, key("b", "hi")), "another principal");
-        keep.done(writer.finish());
+        keep.done(writer.content());
         let Ok(Found::Kept(phrase)) = phrases.find(key("a", "hi"), &Failure::default(), a_log)
         else {
             panic!("not kept")
@@ -211,6 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_again_as_soon_as_it_hears_of_the_end_finds_it_kept() {
+        struct Again(Phrases, AtomicBool);
+        impl Wake for Again {
+            fn wake(self: Arc<Self>) {
+                let found = self.0.find(key("a", "hi"), &Failure::default(), || Err(()));
+                self.1.store(matches!(found, Ok(Found::Kept(_))), Relaxed);
+            }
+        }
+        let phrases = Phrases::new(100_000, Ledger::new());
+        let (mut writer, mut reader, keep) = begin(&phrases, key("a", "hi"));
+        assert_eq!(writer.write(b"hi").now_or_never(), Some(Ok(())));
+        let again = Arc::new(Again(phrases.clone(), AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&again));
+        while reader.poll_next(&mut Context::from_waker(&waker)).is_ready() {}
+        Output::Log(writer, Some(keep)).finish();
+        assert!(again.1.load(Relaxed), "it would be made a second time");
+    }
+
+    #[test]
     fn one_that_was_left_is_neither_joined_nor_kept_nor_does_its_end_touch_a_new_one() {
         let phrases = Phrases::new(100_000, Ledger::new());
         let (mut writer, reader, keep) = begin(&phrases, key("a", "hi"));
@@ -218,7 +243,7 @@ mod tests {
         drop(reader);
         assert!(!is_there(&phrases, key("a", "hi")));
         let (_writer, _reader, _keep) = begin(&phrases, key("a", "hi"));
-        keep.done(writer.finish());
+        keep.done(writer.content());
         assert!(matches!(
             phrases.find(key("a", "hi"), &Failure::default(), a_log),
             Ok(Found::Running(..))
@@ -234,7 +259,7 @@ mod tests {
         for number in 0..50 {
             let (mut writer, _reader, keep) = begin(&phrases, key("a", &number.to_string()));
             assert_eq!(writer.write(&[0; 300]).now_or_never(), Some(Ok(())));
-            keep.done(writer.finish());
+            keep.done(writer.content());
             let found =
                 phrases.find(key("a", &number.to_string()), &Failure::default(), || Err(()));
             if let Ok(Found::Kept(phrase)) = found {

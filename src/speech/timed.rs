@@ -65,7 +65,7 @@ impl Speech {
         let audio_bytes = format.plan().ring_pages * PAGE_BYTES;
         let bytes = live.scratch_bytes() + audio_bytes + TIMED_LISTENER_BYTES;
         let stake = self.0.reserve(bytes, &owner, departure.clone())?;
-        let terms = Terms { audio_bytes, text_bytes: 0, behind_bytes: 0 };
+        let terms = Terms { audio_bytes, text_bytes: 0, behind_bytes: 0, lost_bytes: 0 };
         let replay = Replay::new(terms, EPOCH, Arc::clone(&stake));
         let reader = replay.reader(None).expect("from the beginning");
         let sink = ReplaySink { replay: replay.clone(), epoch: EPOCH, wrap: Arc::new };

@@ -134,7 +134,8 @@ fn decoded(flac: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_short_phrase_is_asked_for_once_and_kept() {
     let house = House::start(&[]).await;
-    let body = json!({"input": "Good evening.", "response_format": "pcm", "voice": "alloy"});
+    // By the name that the other server knows it by: what `alloy` is there is known only once its voices were asked for.
+    let body = json!({"input": "Good evening.", "response_format": "pcm", "voice": "tone"});
     let far = house.far.speech(&json!({"input": "Good evening.", "response_format": "pcm"})).await;
     for cache in ["miss", "hit"] {
         let near = house.speak(&body).await;

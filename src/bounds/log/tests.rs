@@ -50,7 +50,8 @@ mod plain {
         let waker = Waker::from(std::sync::Arc::clone(&leaves));
         assert!(reader.poll_next(&mut Context::from_waker(&waker)).is_pending());
         *leaves.0.lock().expect("no panic") = Some(reader);
-        assert_eq!(writer.finish(), Some(vec![Bytes::from_static(b"abc")]));
+        assert_eq!(writer.content(), Some(vec![Bytes::from_static(b"abc")]));
+        writer.finish();
         assert!(leaves.0.lock().expect("no panic").is_none(), "it has left");
     }
 
@@ -63,7 +64,8 @@ mod plain {
         write(&mut writer, b"def");
         let mut late = writer.door().enter().expect("it is read");
         let door = writer.door();
-        assert_eq!(writer.finish().expect("whole").concat(), b"abcdef");
+        assert_eq!(writer.content().expect("whole").concat(), b"abcdef");
+        writer.finish();
         assert_eq!((all(&mut early), all(&mut late)), (b"def".to_vec(), b"abcdef".to_vec()));
         assert_eq!(read(&mut late), Some(None));
         assert_eq!(budget.state().held, 6);
@@ -103,7 +105,8 @@ mod plain {
         assert_eq!(all(&mut quick), b"def");
         drop(slow);
         assert_eq!(writer.room(4).now_or_never(), Some(Ok(())));
-        assert_eq!(writer.finish(), None, "what is left is not the whole");
+        assert_eq!(writer.content(), None, "what is left is not the whole");
+        writer.finish();
         assert_eq!(read(&mut quick), Some(None));
     }
 
