@@ -379,6 +379,7 @@ fn terms(format: Format, is_resumable: bool) -> Terms {
         audio_bytes,
         text_bytes: limits::DIALOGUE_TEXT_BYTES,
         behind_bytes: if is_resumable { behind } else { 0 },
+        lost_bytes: if is_resumable { limits::RESUME_BEHIND_BYTES } else { 0 },
     }
 }
 

@@ -4,15 +4,21 @@
 //!
 //! Items lie in two lanes with room of their own, so that much text cannot keep audio out. Their order is one. While nobody
 //! reads, nothing goes, and a full lane stops whoever fills it.
+//!
+//! Where something is to stay behind the readers, a reader that leaves before its end leaves its place behind, and what it may
+//! come back for stays; the others may have to wait for that, until whoever looks after them cuts it as any that takes
+//! nothing.
+
+mod state;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
-use super::budget::Held;
 use super::ring::Closed;
 use super::stake::Stake;
 use super::sync::{Arc, Mutex, MutexGuard};
+use state::{Item, Reading, State};
 
 /// Where an item counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub struct Terms {
     /// Bytes of audio, and the text between them, that stay behind the slowest reader beside all this, so that one that
     /// was cut off can go on where it was.
     pub behind_bytes: usize,
+    /// Bytes of audio that stay behind the place of one that left, within all this: as much as may have been on its way.
+    pub lost_bytes: usize,
 }
 
 /// A place in the order: an epoch, and a number that rises through all of them.
@@ -61,8 +69,10 @@ pub struct Standing {
     pub place: usize,
     /// Bytes that it took so far.
     pub taken: u64,
-    /// Whether something waits for it.
+    /// Whether something waits for it; of one that is lost, whether there is no room for more.
     pub waits: bool,
+    /// Whether it has left, and may come back.
+    pub is_lost: bool,
 }
 
 /// See the module. Clones share it.
@@ -86,43 +96,6 @@ struct Shared<T> {
     stake: std::sync::Arc<Stake>,
 }
 
-struct State<T> {
-    items: VecDeque<Item<T>>,
-    /// Number of the first of them.
-    first: u64,
-    audio: usize,
-    text: usize,
-    epoch: u32,
-    /// Bytes of audio of this epoch.
-    written: u64,
-    readers: Vec<Option<Reading>>,
-    /// Nothing more is made for the time being.
-    paused: bool,
-    /// Nothing more will come.
-    sealed: bool,
-    /// Who fills the lanes: text, audio.
-    writers: [Option<Waker>; 2],
-}
-
-struct Item<T> {
-    thing: T,
-    position: Position,
-    lane: Lane,
-    bytes: usize,
-    /// Bytes of audio of its epoch, with this one.
-    audio_to_here: u64,
-    _held: Held,
-}
-
-struct Reading {
-    next: u64,
-    taken: u64,
-    /// Bytes of audio of the current epoch.
-    audio: u64,
-    is_cut: bool,
-    waker: Option<Waker>,
-}
-
 impl<T: Clone> Replay<T> {
     /// Empty, at `epoch`, counted under `stake`.
     pub fn new(terms: Terms, epoch: u32, stake: std::sync::Arc<Stake>) -> Self {
@@ -135,6 +108,7 @@ impl<T: Clone> Replay<T> {
             written: 0,
             readers: Vec::new(),
             paused: false,
+            is_full: false,
             sealed: false,
             writers: [None, None],
         };
@@ -185,8 +159,11 @@ impl<T: Clone> Replay<T> {
             return Poll::Ready(Err(Closed));
         }
         let gone = state.make_room(&self.0.terms, lane, bytes);
-        let is_free =
-            !state.paused && state.room(&self.0.terms, lane) >= bytes.min(self.0.terms.of(lane));
+        let has_room = state.room(&self.0.terms, lane) >= bytes.min(self.0.terms.of(lane));
+        if lane == Lane::Audio {
+            state.is_full = !has_room;
+        }
+        let is_free = has_room && !state.paused;
         if !is_free {
             state.writers[lane as usize] = Some(cx.waker().clone());
         }
@@ -290,24 +267,12 @@ impl<T: Clone> Replay<T> {
     /// the first as well: what else came of it is never given out.
     pub fn reader(&self, after: Option<Position>) -> Result<Reader<T>, Gone> {
         let mut state = self.0.lock();
-        let next = match after {
-            Some(after) if after.epoch == state.epoch || after.number >= state.first => {
-                if after.epoch > state.epoch || after.number >= state.end() {
-                    return Err(Gone);
-                }
-                after.number + 1
-            }
-            Some(after) if after.epoch > state.epoch => return Err(Gone),
-            _ => state.first,
-        };
-        if next < state.first {
-            return Err(Gone);
+        let next = state.behind_position(after)?;
+        if after.is_some() {
+            state.come_back(next);
         }
-        let audio = match next.checked_sub(state.first) {
-            Some(at) if at > 0 => state.audio_before(at as usize),
-            _ => state.audio_before(0),
-        };
-        let reading = Reading { next, taken: 0, audio, is_cut: false, waker: None };
+        let audio = state.audio_before((next - state.first) as usize);
+        let reading = Reading::at(next, audio);
         let place = match state.readers.iter().position(Option::is_none) {
             Some(place) => {
                 state.readers[place] = Some(reading);
@@ -322,6 +287,12 @@ impl<T: Clone> Replay<T> {
         Ok(Reader { shared: Arc::clone(&self.0), place })
     }
 
+    /// Whether something would wait for a reader behind `after`.
+    pub fn waits(&self, after: Option<Position>) -> Result<bool, Gone> {
+        let state = self.0.lock();
+        state.behind_position(after).map(|next| next < state.end())
+    }
+
     /// How far each reader is.
     pub fn standings(&self) -> Vec<Standing> {
         let state = self.0.lock();
@@ -330,7 +301,9 @@ impl<T: Clone> Replay<T> {
         readers
             .filter_map(|(place, reading)| {
                 let reading = reading.as_ref()?;
-                Some(Standing { place, taken: reading.taken, waits: reading.next < end })
+                let Reading { next, taken, is_lost, .. } = *reading;
+                let waits = if is_lost { state.is_full } else { next < end };
+                Some(Standing { place, taken, waits, is_lost })
             })
             .collect()
     }
@@ -342,6 +315,9 @@ impl<T: Clone> Replay<T> {
             let Some(Some(reading)) = state.readers.get_mut(place) else { return };
             reading.is_cut = true;
             let reader = reading.waker.take();
+            if reading.is_lost {
+                state.readers[place] = None;
+            }
             (reader, state.writers_wakers())
         };
         wake(reader);
@@ -390,11 +366,12 @@ impl<T: Clone> Reader<T> {
 }
 
 impl<T> Reader<T> {
-    /// Whether something waits for it.
-    pub fn waits(&self) -> bool {
-        let state = self.shared.lock();
-        let reading = state.readers[self.place].as_ref();
-        reading.is_some_and(|reading| reading.next < state.end())
+    /// When it leaves, it does not come back: nothing is kept for it.
+    pub fn stays_away(&mut self) {
+        let mut state = self.shared.lock();
+        if let Some(reading) = &mut state.readers[self.place] {
+            reading.stays_away = true;
+        }
     }
 }
 
@@ -402,7 +379,7 @@ impl<T> Drop for Reader<T> {
     fn drop(&mut self) {
         let writers = {
             let mut state = self.shared.lock();
-            state.readers[self.place] = None;
+            state.leave(self.place, self.shared.terms.lost_bytes > 0);
             state.writers_wakers()
         };
         wake(writers);
@@ -422,96 +399,6 @@ impl<T> Shared<T> {
     /// No panic happens while the lock is held, so a poisoned one is still whole.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl<T> State<T> {
-    /// The number that comes next.
-    fn end(&self) -> u64 {
-        self.first + self.items.len() as u64
-    }
-
-    fn is_over_for(&self, epoch: u32) -> bool {
-        self.sealed || epoch != self.epoch
-    }
-
-    /// Where something stays behind the readers, that has a reserve of its own and takes no room.
-    fn room(&self, terms: &Terms, lane: Lane) -> usize {
-        let held = match lane {
-            Lane::Text => self.text,
-            Lane::Audio => self.audio,
-        };
-        let behind = if terms.behind_bytes > 0 { self.behind(lane) } else { 0 };
-        terms.of(lane).saturating_sub(held - behind)
-    }
-
-    /// Bytes of `lane` that every reader has taken and that are still there.
-    fn behind(&self, lane: Lane) -> usize {
-        let Some(slowest) = self.slowest() else { return 0 };
-        let taken = self.items.iter().take((slowest - self.first) as usize);
-        taken.filter(|item| item.lane == lane).map(|item| item.bytes).sum()
-    }
-
-    fn slowest(&self) -> Option<u64> {
-        let readers = self.readers.iter().flatten().filter(|reading| !reading.is_cut);
-        readers.map(|reading| reading.next).min()
-    }
-
-    fn foremost(&self) -> u64 {
-        let readers = self.readers.iter().flatten().filter(|reading| !reading.is_cut);
-        readers.map(|reading| reading.audio).max().unwrap_or(0)
-    }
-
-    fn audio_before(&self, at: usize) -> u64 {
-        match self.items.get(at) {
-            Some(item) if item.lane == Lane::Audio => item.audio_to_here - item.bytes as u64,
-            Some(item) => item.audio_to_here,
-            None => self.written,
-        }
-    }
-
-    /// Takes out what every reader has taken, from the first on, until `lane` has room for `bytes`; what has to stay
-    /// behind them stays.
-    fn make_room(&mut self, terms: &Terms, lane: Lane, bytes: usize) -> Vec<Item<T>> {
-        let mut gone = Vec::new();
-        let Some(slowest) = self.slowest() else { return gone };
-        let wanted = bytes.min(terms.of(lane));
-        let mut behind = self.behind(Lane::Audio);
-        while self.first < slowest {
-            let Some(item) = self.items.front() else { break };
-            let audio = if item.lane == Lane::Audio { item.bytes } else { 0 };
-            let is_spare = match terms.behind_bytes {
-                0 => self.room(terms, lane) < wanted,
-                kept => behind > kept && behind - audio >= kept,
-            };
-            if !is_spare {
-                break;
-            }
-            behind -= audio;
-            self.first += 1;
-            match item.lane {
-                Lane::Text => self.text -= item.bytes,
-                Lane::Audio => self.audio -= item.bytes,
-            }
-            gone.extend(self.items.pop_front());
-        }
-        gone
-    }
-
-    fn clear(&mut self) -> VecDeque<Item<T>> {
-        self.first = self.end();
-        (self.audio, self.text) = (0, 0);
-        let first = self.first;
-        self.readers.iter_mut().flatten().for_each(|reading| reading.next = first);
-        std::mem::take(&mut self.items)
-    }
-
-    fn readers_wakers(&mut self) -> Vec<Waker> {
-        self.readers.iter_mut().flatten().filter_map(|reading| reading.waker.take()).collect()
-    }
-
-    fn writers_wakers(&mut self) -> Vec<Waker> {
-        self.writers.iter_mut().filter_map(Option::take).collect()
     }
 }
 

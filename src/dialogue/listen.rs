@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::frame::Frame;
+use super::one::State;
 use super::{Dialogue, DialogueError, Why};
 use crate::bounds::Stake;
 use crate::bounds::replay::{Position, Reader, TooSlow};
@@ -32,6 +33,8 @@ pub struct Ear {
     pub after: Option<Position>,
     /// Through later turns as well.
     pub follows: bool,
+    /// Whether it learns where it is, and so may come back there.
+    pub knows_place: bool,
     /// Who it is, for the ledger.
     pub owner: Arc<str>,
     /// When its client left, once it has.
@@ -49,20 +52,13 @@ impl Dialogue {
             ear.departure,
         )?;
         let mut state = self.lock();
-        if state.life.is_over() {
-            return Err(DialogueError::Over);
-        }
-        if state.life.listeners() >= LISTENERS {
-            return Err(DialogueError::Crowded);
-        }
-        let is_over = state.turn.outcome().is_some() && !ear.follows;
-        let reader = self.replay.reader(ear.after).map_err(|_| DialogueError::Gone)?;
-        // One that comes back and has heard the last of it gets nothing more.
-        if is_over && ear.after.is_some() && !reader.waits() {
-            return Err(DialogueError::Over);
+        self.may_listen(&state, ear.after, ear.follows)?;
+        let mut reader = self.replay.reader(ear.after).map_err(|_| DialogueError::Gone)?;
+        if !ear.knows_place {
+            reader.stays_away();
         }
         state.heard_since.get_or_insert_with(Instant::now);
-        state.life.attach();
+        state.life.attach(ear.follows);
         if state.life.listeners() == 1 {
             self.replay.pause(false);
         }
@@ -73,16 +69,46 @@ impl Dialogue {
         Ok(Listener { reader, dialogue, until, is_over: false, _stake: stake })
     }
 
+    /// Whether somebody could listen so now. Nothing comes of it.
+    pub fn could_listen(
+        &self,
+        after: Option<Position>,
+        follows: bool,
+    ) -> Result<(), DialogueError> {
+        self.may_listen(&self.lock(), after, follows)
+    }
+
+    fn may_listen(
+        &self,
+        state: &State,
+        after: Option<Position>,
+        follows: bool,
+    ) -> Result<(), DialogueError> {
+        if state.life.is_over() {
+            return Err(DialogueError::Over);
+        }
+        if state.life.listeners() >= LISTENERS {
+            return Err(DialogueError::Crowded);
+        }
+        let waits = self.replay.waits(after).map_err(|_| DialogueError::Gone)?;
+        let is_over = state.turn.outcome().is_some() && !follows;
+        // One that comes back and has heard the last of it gets nothing more.
+        if is_over && after.is_some() && !waits {
+            return Err(DialogueError::Over);
+        }
+        Ok(())
+    }
+
     /// The header of the running turn's sound, for who comes behind it.
     pub fn preamble(&self) -> Option<Bytes> {
         self.lock().preamble.clone()
     }
 
-    fn left(&self) {
+    fn left(&self, follows: bool) {
         let is_over = {
             let mut state = self.lock();
-            let is_over = state.life.leave(Instant::now());
-            if !is_over && state.life.listeners() == 0 {
+            let is_over = state.life.leave(follows, Instant::now());
+            if !is_over && state.life.listeners() == 0 && !state.life.is_awaited() {
                 // Nothing more is made for nobody.
                 self.replay.pause(true);
             }
@@ -138,6 +164,9 @@ impl tokio_stream::Stream for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.dialogue.left();
+        if self.is_over {
+            self.reader.stays_away();
+        }
+        self.dialogue.left(self.until.is_none());
     }
 }

@@ -97,10 +97,10 @@ impl Dialogue {
         let last = std::mem::replace(&mut state.turn, next);
         state.last = last.was_said().then_some(last);
         state.began = now;
-        state.heard_since = (state.life.listeners() > 0).then_some(now);
         state.history = history.clone();
         state.preamble = None;
         state.life.asked(asking.is_resumable, now);
+        state.heard_since = state.life.is_heard().then_some(now);
         let owner = Arc::clone(&self.owner);
         let question = Question::new(asking.text, history, owner, self.departure.clone())?;
         state.next = Some(Asked { epoch, question, live, stake });

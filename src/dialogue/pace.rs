@@ -5,48 +5,77 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::bounds::replay::Standing;
-use crate::limits::{LISTENER_PACE_BYTES, LISTENER_WINDOW};
+use crate::limits::{LISTENER_PACE_BYTES, LISTENER_WINDOW, LOST_WINDOW};
 
 /// An account of time for each listener, spent while something waits for it and bought back by taking it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
     accounts: HashMap<usize, Account>,
+    /// Whoever left is expected for so long.
+    grace: Duration,
 }
 
 #[derive(Debug)]
 struct Account {
     taken: u64,
     left: Duration,
+    /// Since it was lost, if it is.
+    lost_for: Option<Duration>,
 }
 
 impl Pace {
+    /// Without anybody. Whoever leaves is expected back for `grace`.
+    pub fn new(grace: Duration) -> Self {
+        Self { accounts: HashMap::new(), grace }
+    }
+
     /// `passed` since the last time, listeners stand so. Gives the places of those who are too slow; one who listens alone
-    /// delays nobody.
+    /// delays nobody, and one who left delays whoever is there.
     pub fn tick(&mut self, standings: &[Standing], passed: Duration) -> Vec<usize> {
-        if standings.len() < 2 {
-            self.accounts.clear();
-            return Vec::new();
-        }
-        self.accounts.retain(|place, _| standings.iter().any(|standing| standing.place == *place));
-        let mut slow = Vec::new();
-        for Standing { place, taken, waits } in standings {
-            let new = Account { taken: *taken, left: LISTENER_WINDOW };
-            let account = self.accounts.entry(*place).or_insert(new);
-            // A place that went to somebody else begins anew.
-            let took = taken.checked_sub(account.taken).unwrap_or(u64::MAX);
-            account.taken = *taken;
-            if !waits {
-                account.left = LISTENER_WINDOW;
-                continue;
+        let present = standings.iter().filter(|standing| !standing.is_lost).count();
+        let judged = |standing: &&Standing| present > usize::from(!standing.is_lost);
+        let judged = || standings.iter().filter(judged);
+        self.accounts.retain(|place, account| {
+            let is_same = |standing: &Standing| {
+                standing.place == *place && standing.is_lost == account.lost_for.is_some()
+            };
+            judged().any(is_same)
+        });
+        let is_late = |standing: &&Standing| {
+            let account = self.accounts.entry(standing.place);
+            let account = account.or_insert_with(|| Account::of(standing));
+            account.is_over(standing, passed, self.grace)
+        };
+        judged().filter(is_late).map(|standing| standing.place).collect()
+    }
+}
+
+impl Account {
+    fn of(standing: &Standing) -> Self {
+        let left = if standing.is_lost { LOST_WINDOW } else { LISTENER_WINDOW };
+        let lost_for = standing.is_lost.then_some(Duration::ZERO);
+        Self { taken: standing.taken, left, lost_for }
+    }
+
+    fn is_over(&mut self, standing: &Standing, passed: Duration, grace: Duration) -> bool {
+        if let Some(lost_for) = &mut self.lost_for {
+            *lost_for += passed;
+            if standing.waits {
+                self.left = self.left.saturating_sub(passed);
             }
-            let bought = Duration::from_secs_f64(took as f64 / LISTENER_PACE_BYTES as f64);
-            account.left = account.left.saturating_add(bought).min(LISTENER_WINDOW + passed);
-            account.left = account.left.saturating_sub(passed);
-            if account.left.is_zero() {
-                slow.push(*place);
-            }
+            return self.left.is_zero() || *lost_for >= grace;
         }
-        slow
+        // A place that went to somebody else begins anew.
+        let took = standing.taken.checked_sub(self.taken).unwrap_or(u64::MAX);
+        self.taken = standing.taken;
+        if !standing.waits {
+            self.left = LISTENER_WINDOW;
+            return false;
+        }
+        let bought = Duration::from_secs_f64(took as f64 / LISTENER_PACE_BYTES as f64);
+        self.left = self.left.saturating_add(bought).min(LISTENER_WINDOW + passed);
+        self.left = self.left.saturating_sub(passed);
+        self.left.is_zero()
     }
 }
 
@@ -55,13 +84,15 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const GRACE: Duration = Duration::from_secs(10);
 
     /// Seconds after which the first of two is cut, who takes so many bytes a second of what waits.
     fn lasts(bytes_a_second: u64, waits: bool) -> Option<u64> {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(GRACE);
         (1..=100).find(|second| {
-            let slow = Standing { place: 0, taken: second * bytes_a_second, waits };
-            let quick = Standing { place: 1, taken: second * 50_000, waits: false };
+            let (taken, is_lost) = (second * bytes_a_second, false);
+            let slow = Standing { place: 0, taken, waits, is_lost };
+            let quick = Standing { place: 1, taken: second * 50_000, waits: false, is_lost };
             let cut = pace.tick(&[slow, quick], SECOND);
             assert!(!cut.contains(&1));
             cut == [0]
@@ -81,8 +112,29 @@ mod tests {
 
     #[test]
     fn who_listens_alone_has_the_connections_own_time() {
-        let mut pace = Pace::default();
-        let alone = [Standing { place: 0, taken: 0, waits: true }];
-        assert!((0..100).all(|_| pace.tick(&alone, SECOND).is_empty()));
+        let mut pace = Pace::new(GRACE);
+        let alone = Standing { place: 0, taken: 0, waits: true, is_lost: false };
+        assert!((0..100).all(|_| pace.tick(&[alone], SECOND).is_empty()));
+    }
+
+    #[test]
+    fn one_who_left_is_waited_for_a_little_and_expected_for_its_grace() {
+        let lost = |waits| Standing { place: 1, taken: 70, waits, is_lost: true };
+        let alone = Standing { place: 0, taken: 0, waits: true, is_lost: false };
+        let lasts = |waits| {
+            let mut pace = Pace::new(GRACE);
+            // As somebody who listened, it had almost used up its time.
+            let here = Standing { is_lost: false, ..lost(true) };
+            assert!((0..4).all(|_| pace.tick(&[alone, here], SECOND).is_empty()));
+            (1..=100).find(|_| {
+                let cut = pace.tick(&[alone, lost(waits)], SECOND);
+                assert!(!cut.contains(&0), "who is there listens alone");
+                cut == [1]
+            })
+        };
+        assert_eq!(lasts(true), Some(LOST_WINDOW.as_secs()));
+        assert_eq!(lasts(false), Some(GRACE.as_secs()));
+        let mut pace = Pace::new(GRACE);
+        assert!((0..100).all(|_| pace.tick(&[lost(true)], SECOND).is_empty()), "nobody is there");
     }
 }

@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::turn::{Input, Step};
 use super::{Asked, Dialogue, Why};
 use crate::answer::{Piece, Pieces};
-use crate::bounds::replay::Lane;
+use crate::bounds::replay::{Lane, Standing};
 use crate::bounds::ring::Closed;
 use crate::limits::LISTENERS_LOOKED_AT;
 use crate::metrics::{Cut, CutLabel};
@@ -84,16 +84,21 @@ async fn lonely(dialogue: &Dialogue) {
 
 /// Looks after several listeners: who is too slow for the others is cut.
 async fn crowd(dialogue: &Dialogue) {
-    let mut pace = Pace::default();
+    let mut pace = Pace::new(dialogue.lock().life.grace());
     let mut last = Instant::now();
     loop {
         tokio::time::sleep(LISTENERS_LOOKED_AT).await;
         let now = Instant::now();
         let standings = dialogue.replay.standings();
         for place in pace.tick(&standings, now - last) {
-            tracing::warn!(owner = %dialogue.owner, "a listener was too slow for the others");
-            let reason = Cut::SlowConsumer;
-            dialogue.metric(|metrics| metrics.cuts.get_or_create(&CutLabel { reason }).inc());
+            let is_lost = |standing: &Standing| standing.place == place && standing.is_lost;
+            if standings.iter().any(is_lost) {
+                tracing::debug!(owner = %dialogue.owner, "one that was cut off did not come back");
+            } else {
+                tracing::warn!(owner = %dialogue.owner, "a listener was too slow for the others");
+                let reason = Cut::SlowConsumer;
+                dialogue.metric(|metrics| metrics.cuts.get_or_create(&CutLabel { reason }).inc());
+            }
             dialogue.replay.cut(place);
         }
         last = now;

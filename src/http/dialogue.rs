@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
@@ -49,7 +49,7 @@ pub async fn open_stream(
     Extension(peer): Extension<Peer>,
     Extension(RequestId(id)): Extension<RequestId>,
     Query(asked): Query<told::Opening>,
-    headers: HeaderMap,
+    (method, headers): (Method, HeaderMap),
 ) -> Result<Response, Problem> {
     let after = position(&headers)?;
     let follows = match asked.follow.as_deref() {
@@ -61,21 +61,30 @@ pub async fn open_stream(
         return Err(ApiError::query("dialogueId", "the id of a dialogue").into());
     };
     let capability = asked.capability.as_deref();
-    let ear = Ear { after, follows, owner: id, departure: peer.departure.clone() };
     let found = find(&services, &peer, dialogue, capability);
-    let listener = match found.and_then(|dialogue| Ok(dialogue.listen(ear)?)) {
-        Ok(listener) => listener,
+    let answered = found.and_then(|dialogue| {
+        // Who wants to know how it would be answered does not listen: nobody would be missed who leaves.
+        if method == Method::HEAD {
+            dialogue.could_listen(after, follows)?;
+            return Ok(events::head());
+        }
+        let departure = peer.departure.clone();
+        let ear = Ear { after, follows, knows_place: true, owner: id, departure };
+        let listener = dialogue.listen(ear)?;
+        Ok(events::answer(listener, page::thinking_sound(), services.metrics.clone()))
+    });
+    match answered {
+        Ok(answer) => Ok(answer),
         // One that comes back to what is over stops coming; what never was a dialogue is not over.
         Err(_)
             if after.is_some()
                 && could_be(dialogue, capability)
                 && services.dialogues.is_over(dialogue) =>
         {
-            return Ok(StatusCode::NO_CONTENT.into_response());
+            Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(events::answer(listener, page::thinking_sound(), services.metrics.clone()))
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Listens to the turn of a dialogue, as sound and nothing else.
@@ -102,10 +111,15 @@ pub async fn audio(
     Extension(RequestId(id)): Extension<RequestId>,
     Path(dialogue): Path<String>,
     Query(asked): Query<told::Opening>,
+    method: Method,
 ) -> Result<Response, Problem> {
     let dialogue = find(&services, &peer, &dialogue, asked.capability.as_deref())?;
+    if method == Method::HEAD {
+        dialogue.could_listen(None, false).map_err(ApiError::from)?;
+        return Ok(audio::head(dialogue.format()));
+    }
     let departure = peer.departure.clone();
-    let ear = Ear { after: None, follows: false, owner: id, departure };
+    let ear = Ear { after: None, follows: false, knows_place: false, owner: id, departure };
     let listener = dialogue.listen(ear).map_err(ApiError::from)?;
     Ok(audio::answer(listener, services.metrics.clone()).await?)
 }
@@ -195,7 +209,10 @@ fn position(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
     let Some(id) = headers.get("last-event-id") else { return Ok(None) };
     let parsed = id.to_str().ok().and_then(|id| {
         let (epoch, number) = id.split_once('.')?;
-        Some(Position { epoch: epoch.parse().ok()?, number: number.parse().ok()? })
+        let (epoch, number) = (epoch.parse().ok()?, number.parse().ok()?);
+        // As it was written here, and no other way.
+        let is_ours = epoch > 0 && number > 0 && id == format!("{epoch}.{number}");
+        is_ours.then_some(Position { epoch, number })
     });
     // A browser sends what it was given; nothing else was.
     let message = "Last-Event-ID must be the id of an event";

@@ -42,6 +42,9 @@ pub const TIMED_LISTENER_BYTES: usize = DIALOGUE_LISTENER_BYTES + 48 * KIB;
 pub const LISTENER_WINDOW: Duration = Duration::from_secs(5);
 /// See [`LISTENER_WINDOW`].
 pub const LISTENER_PACE_BYTES: u64 = KIB as u64;
+/// Where no more fits in, those who are there wait so long for one that was cut off and may come back. At the pace of
+/// speech, pcm is full of it 4 s after it left, and lasts 4 s more.
+pub const LOST_WINDOW: Duration = Duration::from_secs(3);
 /// Time between two looks at listeners.
 pub const LISTENERS_LOOKED_AT: Duration = Duration::from_secs(1);
 /// From a question to the first listener.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Client};
+use crate::search::Searching;
 use crate::server::TestServer;
 use crate::writer::{Asked, Writer};
 
@@ -41,10 +42,7 @@ impl House {
 
     /// Somebody who listens to `path`; the head has come.
     pub async fn listen(&self, path: &str, headers: &str) -> (Client, u16) {
-        let mut client = self.server.connect().await;
-        client.send(get(path, headers).as_bytes()).await;
-        let (status, _) = client.head().await;
-        (client, status)
+        listen(&self.server, path, headers).await
     }
 
     /// Waits until so much of an answer was made.
@@ -67,6 +65,14 @@ impl House {
         client.send(head.as_bytes()).await;
         client.answer().await
     }
+}
+
+/// As [`House::listen`], to any server.
+async fn listen(server: &TestServer, path: &str, headers: &str) -> (Client, u16) {
+    let mut client = server.connect().await;
+    client.send(get(path, headers).as_bytes()).await;
+    let (status, _) = client.head().await;
+    (client, status)
 }
 
 fn get(path: &str, headers: &str) -> String {
@@ -319,6 +325,36 @@ async fn who_was_cut_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_one_was_cut_off_from_waits_for_it_while_another_hears_on() {
+    let mut house = House::start(&[]).await;
+    let question = json!({"text": "Why?", "format": "pcm", "resumable": true});
+    let (accepted, asked) = house.ask(&question).await;
+    let (mut cut, _) = house.listen(&stream(&accepted), "").await;
+    let (other, _) = house.listen(&stream(&accepted), "").await;
+    // More than is ever held, by far.
+    asked.writes(&"This is one of many sentences. ".repeat(60)).await;
+    asked.ends("stop").await;
+    cut.fill(40_000).await;
+    drop(cut);
+    let goes_on = async {
+        // Of pcm 208 KiB are kept and 400 behind them; there is no room for the next part before all of it is used.
+        let is_full = |ledger: &Value| ledger["budget"]["held"].as_u64() > Some(500 * 1024);
+        house.server.wait("what it may come back for is kept", is_full).await;
+        let (back, status) = house.listen(&stream(&accepted), "last-event-id: 1.3\r\n").await;
+        assert_eq!(status, 200, "what it was cut off from is gone");
+        heard(back).await
+    };
+    let (whole, back) = tokio::join!(heard(other), goes_on);
+    assert!(sound(&whole).len() > 2_000_000, "{}", sound(&whole).len());
+    let is_same = |(one, other): (&Event, &Event)| one.id == other.id && one.data == other.data;
+    assert_eq!(back.len() + 3, whole.len());
+    assert!(back.iter().zip(&whole[3..]).all(is_same));
+    let id = text(&accepted, "dialogueId");
+    assert_eq!(house.request("DELETE", &format!("/api/voice/dialogues/{id}")).await.status, 204);
+    house.server.idle().await;
+}
+
+#[tokio::test]
 async fn eight_may_listen_and_the_end_is_everybodys() {
     let mut house = House::start(&[]).await;
     let (accepted, asked) = house.ask(&json!({"text": "Why?"})).await;
@@ -328,8 +364,9 @@ async fn eight_may_listen_and_the_end_is_everybodys() {
         assert_eq!(status, 200);
         listeners.push(listener);
     }
-    let (_, status) = house.listen(&stream(&accepted), "").await;
-    assert_eq!(status, 429);
+    let ninth = house.server.get(&stream(&accepted)).await;
+    assert_eq!((ninth.status, &ninth.json()["type"]), (429, &json!("too_many_listeners")));
+    assert!(!ninth.header("retry-after").is_empty(), "they are not told when to come again");
     let id = text(&accepted, "dialogueId");
     assert_eq!(house.request("DELETE", &format!("/api/voice/dialogues/{id}")).await.status, 204);
     for listener in listeners {
@@ -339,4 +376,151 @@ async fn eight_may_listen_and_the_end_is_everybodys() {
     asked.left().await;
     assert_eq!(house.request("DELETE", &format!("/api/voice/dialogues/{id}")).await.status, 404);
     house.server.idle().await;
+}
+
+/// Documents of which one says something about rings.
+fn documents() -> [Value; 2] {
+    let text =
+        "A ring is made of pages. A page goes back to the budget when its listener has taken it.";
+    let ring = json!({
+        "id": "ring", "type": "note", "title": "Rings and pages", "text": text,
+        "creator": "Ada", "url": "https://example.org/ring", "created_at": "2026-01-01T00:00:00Z",
+    });
+    let other = json!({
+        "id": "tea", "type": "note", "title": "Tea", "text": "Tea is made with hot water.",
+        "created_at": "2026-01-02T00:00:00Z",
+    });
+    [ring, other]
+}
+
+#[tokio::test]
+async fn without_a_model_a_document_answers_and_is_named_before_its_words() {
+    let searching = Searching::embedded().await;
+    searching.put(&documents()).await;
+    let server = &searching.server;
+    let question = json!({"text": "When does a page go back to the budget?", "format": "pcm"});
+    let asked = question.to_string();
+    let answer = server.connect().await.post("/api/voice/converse", asked.as_bytes()).await;
+    let accepted = answer.json();
+    assert_eq!((answer.status, &accepted["answering"]), (202, &json!("found")), "{accepted}");
+    assert!(answer.body.len() < 1024, "there is more in it than words: {}", answer.body.len());
+    let (listener, _) = listen(server, &stream(&accepted), "").await;
+    let (other, status) = listen(server, text(&accepted["streams"], "audio"), "").await;
+    let raw = bytes(listener).await;
+    assert_eq!(status, 200);
+    assert!(raw.starts_with(b"retry: "), "nobody says how soon to come back");
+    let heard = events(&raw);
+    let mut order: Vec<&str> = Vec::new();
+    names(&heard).into_iter().for_each(|name| {
+        if !order.contains(&name) {
+            order.push(name);
+        }
+    });
+    assert_eq!(order, ["thinking", "sources", "text", "audio", "done"]);
+    let hit = &heard.iter().find(|event| event.name == "sources").expect("sources").data["hits"][0];
+    let named = ["id", "title", "creator", "url"].map(|key| text(hit, key));
+    assert_eq!(named, ["ring", "Rings and pages", "Ada", "https://example.org/ring"]);
+    let words = heard.iter().filter_map(|event| event.data["words"].as_array()).flatten();
+    let times: Vec<(u64, u64)> = words
+        .map(|word| ["start_ms", "end_ms"].map(|key| word[key].as_u64().expect("a time")).into())
+        .collect();
+    assert!(times.len() > 10 && times.iter().all(|(start, end)| start <= end), "{times:?}");
+    assert!(times.is_sorted_by(|one, next| one.1 <= next.0), "{times:?}");
+    let done = &heard.last().expect("done").data;
+    let said = text(&done["history"][1], "text");
+    assert!(said.contains("A page goes back to the budget") && said.contains("Ada"), "{said}");
+    assert_eq!((&done["finish"], &done["usage"]), (&json!("stop"), &Value::Null));
+    let audio_ms = done["timings"]["audio_ms"].as_u64().expect("a time");
+    assert_eq!(sound(&heard).len() as u64 / 48, audio_ms, "it is longer or shorter than is said");
+    assert!(times.last().expect("words").1 <= audio_ms, "a word behind the end");
+    assert!(bytes(other).await == sound(&heard), "they heard different things");
+    server.idle().await;
+}
+
+#[tokio::test]
+async fn what_is_shown_meanwhile_is_what_was_wished_for() {
+    let mut house = House::start(&[]).await;
+    let shown = json!({"type": "text", "text": "Thinking …"});
+    for (wish, told) in [("text", shown), ("none", json!({"type": "none"}))] {
+        let question = json!({"text": "Why?", "thinking": wish, "format": "pcm"});
+        let (accepted, asked) = house.ask(&question).await;
+        assert_eq!(accepted["thinkingIndicator"], told);
+        let (listener, _) = house.listen(&stream(&accepted), "").await;
+        asked.writes("So.").await;
+        let usage = json!({"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9});
+        asked.says(&format!("data: {}\n\n", json!({"choices": [], "usage": usage}))).await;
+        asked.ends("stop").await;
+        let heard = heard(listener).await;
+        match wish {
+            "text" => {
+                let event = json!({"epoch": 1, "type": "text", "text": "Thinking …"});
+                assert_eq!((heard[0].name.as_str(), &heard[0].data), ("thinking", &event));
+            }
+            _ => assert!(!names(&heard).contains(&"thinking"), "{:?}", names(&heard)),
+        }
+        assert_eq!(heard.last().expect("done").data["usage"], usage);
+        house.server.idle().await;
+    }
+}
+
+/// Asks again while the first turn is listened to, and by the first's listener alone, who does not follow.
+async fn another_question_outlives_the_first_ones_listener(of: &str) {
+    let mut house = House::start(&[]).await;
+    let (accepted, first) = house.ask(&json!({"text": "One?", "format": "pcm"})).await;
+    let mut one = house.server.connect().await;
+    let path = text(&accepted["streams"], of);
+    one.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await;
+    first.writes("First this. And then th").await;
+    assert_eq!(one.head().await.0, 200);
+    house.said(&accepted, "First this.").await;
+    let id = text(&accepted, "dialogueId");
+    let again = json!({"text": "Two?", "dialogueId": id, "format": "pcm"});
+    let (second, asked) = house.ask(&again).await;
+    one.rest().await;
+    drop(one);
+    let gone = |ledger: &Value| crate::server::live(ledger, "dialogue_listener") == 0;
+    house.server.wait("the first one heard its end", gone).await;
+    // There is half a minute to come and listen to what was accepted.
+    let (two, status) = house.listen(&stream(&second), "").await;
+    assert_eq!(status, 200, "{of}: the first listener's leaving ended the second turn");
+    asked.writes("Now that.").await;
+    asked.ends("stop").await;
+    assert_eq!(names(&heard(two).await).last(), Some(&"done"));
+    house.server.idle().await;
+}
+
+#[tokio::test]
+async fn another_question_outlives_who_listened_to_the_first_ones_events() {
+    another_question_outlives_the_first_ones_listener("events").await;
+}
+
+#[tokio::test]
+async fn another_question_outlives_who_listened_to_the_first_ones_sound() {
+    another_question_outlives_the_first_ones_listener("audio").await;
+}
+
+/// Asks for nothing but the head of a stream, which nobody else listens to.
+async fn a_head_ends_nothing(of: &str) {
+    let mut house = House::start(&[]).await;
+    let (accepted, asked) = house.ask(&json!({"text": "Why?", "format": "pcm"})).await;
+    asked.writes("Because it is so. And").await;
+    house.said(&accepted, "Because it is so.").await;
+    let mut client = house.server.connect().await;
+    let path = text(&accepted["streams"], of);
+    client.send(format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await;
+    client.head().await;
+    // Once the next one on the same connection is answered, the first is over.
+    assert_eq!(client.get("/healthz").await.status, 200);
+    let (_, status) = house.listen(&stream(&accepted), "").await;
+    assert_eq!(status, 200, "HEAD of {of} ended the dialogue");
+}
+
+#[tokio::test]
+async fn who_asks_for_the_head_of_events_ends_nothing() {
+    a_head_ends_nothing("events").await;
+}
+
+#[tokio::test]
+async fn who_asks_for_the_head_of_the_sound_ends_nothing() {
+    a_head_ends_nothing("audio").await;
 }

@@ -221,7 +221,13 @@ fn asking(dialogue: Option<String>, format: Format, is_resumable: bool) -> Askin
 }
 
 fn ear(after: Option<Position>, follows: bool) -> Ear {
-    Ear { after, follows, owner: "client".into(), departure: Departure::default() }
+    Ear {
+        after,
+        follows,
+        knows_place: true,
+        owner: "client".into(),
+        departure: Departure::default(),
+    }
 }
 
 /// A client of a dialogue, and what it saw.

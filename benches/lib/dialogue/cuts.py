@@ -3,8 +3,8 @@ they have in the end is, byte for byte, what an uncut one has. In every other tu
 others they are alone, speech is the test signal, and the same was said before to somebody else.
 
 A cut reader has nothing of what its kernel held for it. It says FIN or RST, by lot, and comes again with the id of the
-last event that it had whole. Beside a proxy, which may take more ahead than the server keeps behind a reader, `410` is
-an honest answer as well; a gap never is.
+last event that it had whole. Behind a proxy, which may take more ahead than the server keeps behind a reader, or all of
+it, `410` and `204` are honest answers as well; a gap never is.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Seen:
     # Cuts of readers for whom the buffers were full.
     full: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
-    gone: int = 0
+    # By status: 410, what it had not heard is no longer held; 204, the dialogue is over.
+    gone: Counter[int] = field(default_factory=Counter)
     turns: int = 0
     # Milliseconds from the question for more to the first event.
     resumed_ms: list[float] = field(default_factory=list)
@@ -89,14 +90,18 @@ def run(report: Report, given: Namespace) -> None:
         _all_turns(server.address, seen, given.cuts, given.seed, given.formats)
         idle_after = server.idle_after(time.monotonic())
         report.figures += _figures("cuts", seen, given.cuts, idle_after)
-        report.figures.append(Figure("cuts: answered 410", seen.gone, most=0))
+        report.figures += [Figure(f"cuts: answered {status}", seen.gone[status], most=0) for status in (204, 410)]
         with Nginx(server.port) as proxy:
             seen = Seen()
             _all_turns(proxy.address, seen, min(PROXY_CUTS, given.cuts), given.seed + 1, given.formats)
             idle_after = server.idle_after(time.monotonic())
         report.figures += _figures("cuts, behind nginx", seen, min(PROXY_CUTS, given.cuts), idle_after)
-        detail = "it had taken more ahead than is kept"
-        report.figures.append(Figure("cuts, behind nginx: answered 410", seen.gone, detail=detail))
+        # Either way nobody is told that it was whole.
+        for status, detail in (
+            (204, "the dialogue was over by then"),
+            (410, "it had taken more ahead than is kept"),
+        ):
+            report.figures.append(Figure(f"cuts, behind nginx: answered {status}", seen.gone[status], detail=detail))
 
 
 def _figures(name: str, seen: Seen, count: int, idle_after: float) -> list[Figure]:
@@ -207,7 +212,7 @@ def _cut_reader(
 ) -> list[wire.Event] | None:
     """What a reader has after all its cuts; nothing where its place was no longer held."""
     events: list[wire.Event] = []
-    left = time.perf_counter()
+    cut_at = time.perf_counter()
     for number in itertools.count():
         stream = wire.connect(address, RECEIVE_BUFFER)
         with stream:
@@ -222,12 +227,12 @@ def _cut_reader(
             while not answer.is_done and answer.body_bytes < most:
                 left = most - answer.body_bytes
                 answer.feed(stream.recv(int(min(left, client.READ_BYTES)) or 1))
-                if answer.status == 410:
+                if answer.status in (204, 410):
                     with seen.lock:
-                        seen.gone += 1
+                        seen.gone[answer.status] += 1
                     return None
                 if answer.status not in (0, 200):
-                    away = time.perf_counter() - left
+                    away = time.perf_counter() - cut_at
                     raise client.Broken(f"answered {answer.status} behind {last_id}, {away:.2f} s after it was cut off")
                 taken = [event for event in answer.take() if event.id]
                 events += taken
@@ -238,7 +243,7 @@ def _cut_reader(
             if answer.is_done:
                 return events
             is_full = _wait_until_full(stream)
-            manner, left = dice.choice(("FIN", "RST")), time.perf_counter()
+            manner, cut_at = dice.choice(("FIN", "RST")), time.perf_counter()
             if manner == "RST":
                 wire.reset_at_close(stream)
             else:

@@ -3,10 +3,11 @@
 use super::*;
 use crate::bounds::Budget;
 
-const TERMS: Terms = Terms { audio_bytes: 100, text_bytes: 40, behind_bytes: 0 };
+const TERMS: Terms = Terms { audio_bytes: 100, text_bytes: 40, behind_bytes: 0, lost_bytes: 0 };
 
 #[cfg(not(evensong_loom))]
 mod usual {
+    use super::super::state::LOST_MOST;
     use super::*;
     use futures_util::FutureExt;
     use proptest::prelude::*;
@@ -98,6 +99,59 @@ mod usual {
     }
 
     #[test]
+    fn what_one_that_left_may_come_back_for_stays_until_it_does_or_is_given_up() {
+        let at = |number| Some(Position { epoch: 1, number });
+        for comes_back in [true, false] {
+            let terms = Terms { behind_bytes: 75, lost_bytes: 50, ..TERMS };
+            let (replay, budget) = replay(terms);
+            let (mut lost, mut stays) =
+                (replay.reader(None).expect("held"), replay.reader(None).expect("held"));
+            replay.push(1, Lane::Audio, 1, 25).expect("open");
+            replay.push(1, Lane::Audio, 2, 25).expect("open");
+            assert_eq!(drain(&mut lost), [1, 2]);
+            drop(lost);
+            let mut pushed = 2;
+            while fits(&replay, 1, Lane::Audio, 25) == Some(true) {
+                pushed += 1;
+                replay.push(1, Lane::Audio, pushed, 25).expect("open");
+                drain(&mut stays);
+                assert!(budget.state().held <= 175 + 25, "{}", budget.state().held);
+            }
+            assert!(pushed > 5, "what is kept is waited for, and not before: {pushed}");
+            if comes_back {
+                // It had half of what it took.
+                let mut back = replay.reader(at(1)).expect("what it missed is there");
+                assert_eq!(drain(&mut back), Vec::from_iter(2..=pushed));
+                back.stays_away();
+            } else {
+                let standings = replay.standings();
+                let lost: Vec<_> = standings.iter().filter(|standing| standing.is_lost).collect();
+                assert!(lost[0].waits && lost.len() == 1, "{standings:?}");
+                replay.cut(lost[0].place);
+            }
+            assert_eq!(fits(&replay, 1, Lane::Audio, 25), Some(true));
+            assert!(replay.standings().iter().all(|standing| !standing.is_lost));
+            assert_eq!(replay.reader(at(1)).map(drop), Err(Gone));
+        }
+    }
+
+    #[test]
+    fn one_that_heard_the_end_is_not_waited_for_and_few_others_are() {
+        let (replay, _budget) = replay(Terms { behind_bytes: 75, lost_bytes: 50, ..TERMS });
+        let mut reader = replay.reader(None).expect("held");
+        reader.stays_away();
+        drop(reader);
+        assert!(replay.standings().is_empty());
+        for _ in 0..20 {
+            drop(replay.reader(None).expect("held"));
+        }
+        assert_eq!(replay.standings().len(), LOST_MOST);
+        replay.seal();
+        drop(replay.reader(None).expect("held"));
+        assert_eq!(replay.standings().len(), LOST_MOST);
+    }
+
+    #[test]
     fn nothing_of_an_older_epoch_comes_after_the_next_has_begun() {
         let (replay, budget) = replay(TERMS);
         let mut reader = replay.reader(None).expect("held");
@@ -158,10 +212,10 @@ mod usual {
         /// passes what the terms say, as long as whoever fills it asks for room.
         #[test]
         fn readers_get_runs_without_gaps_and_the_bound_holds(
-            behind in prop_oneof![Just(0usize), Just(60usize)],
-            steps in prop::collection::vec((0u8..6, 1usize..30, any::<usize>()), 1..200),
+            (behind, lost) in prop_oneof![Just((0usize, 0usize)), Just((60, 0)), Just((60, 30))],
+            steps in prop::collection::vec((0u8..7, 1usize..30, any::<usize>()), 1..200),
         ) {
-            let (replay, budget) = replay(Terms { behind_bytes: behind, ..TERMS });
+            let (replay, budget) = replay(Terms { behind_bytes: behind, lost_bytes: lost, ..TERMS });
             let mut readers: Vec<(Reader<u32>, Option<u32>)> = Vec::new();
             let mut pushed = 0u32;
             for (step, bytes, which) in steps {
@@ -176,6 +230,10 @@ mod usual {
                     }
                     3 if readers.len() < 4 => readers.push((replay.reader(None).expect("held"), None)),
                     4 if !readers.is_empty() => drop(readers.swap_remove(which % readers.len())),
+                    5 if which % 4 == 0 => {
+                        let lost = replay.standings().into_iter().find(|standing| standing.is_lost);
+                        lost.into_iter().for_each(|lost| replay.cut(lost.place));
+                    }
                     _ if !readers.is_empty() => {
                         let count = readers.len();
                         let (reader, last) = &mut readers[which % count];
@@ -207,7 +265,7 @@ mod loom_tests {
     #[test]
     fn a_writer_that_waits_is_always_woken() {
         loom::model(|| {
-            let replay = replay(Terms { audio_bytes: 1, text_bytes: 1, behind_bytes: 0 });
+            let replay = replay(Terms { audio_bytes: 1, text_bytes: 1, ..TERMS });
             let mut reader = replay.reader(None).expect("held");
             replay.push(1, Lane::Audio, 1, 1).expect("open");
             let writer = replay.clone();
@@ -223,7 +281,7 @@ mod loom_tests {
     #[test]
     fn the_next_epoch_ends_who_waits_for_the_one_before() {
         loom::model(|| {
-            let replay = replay(Terms { audio_bytes: 1, text_bytes: 1, behind_bytes: 0 });
+            let replay = replay(Terms { audio_bytes: 1, text_bytes: 1, ..TERMS });
             let reader = replay.reader(None).expect("held");
             replay.push(1, Lane::Audio, 1, 1).expect("open");
             let writer = replay.clone();
@@ -239,7 +297,7 @@ mod loom_tests {
     #[test]
     fn a_reader_that_waits_gets_the_item_or_the_end() {
         loom::model(|| {
-            let replay = replay(Terms { audio_bytes: 1, text_bytes: 1, behind_bytes: 0 });
+            let replay = replay(Terms { audio_bytes: 1, text_bytes: 1, ..TERMS });
             let mut reader = replay.reader(None).expect("held");
             let writer = replay.clone();
             let thread = loom::thread::spawn(move || {

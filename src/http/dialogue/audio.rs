@@ -20,6 +20,7 @@ use crate::dialogue::listen::Listener;
 use crate::http::error::ApiError;
 use crate::limits::HEAD_HOLD;
 use crate::metrics::Metrics;
+use crate::speech::encode::Format;
 
 /// The sound that `listener` hears.
 pub async fn answer(listener: Listener, metrics: Metrics) -> Result<Response, ApiError> {
@@ -38,7 +39,16 @@ pub async fn answer(listener: Listener, metrics: Metrics) -> Result<Response, Ap
         // It is still being thought about: from here on, a failure breaks off.
         Err(_) => {}
     }
-    let mut response = Body::from_stream(sound).into_response();
+    let mut response = head(format);
+    *response.body_mut() = Body::from_stream(sound);
+    Ok(response)
+}
+
+/// What says of a sound in `format` how it is to be taken.
+pub fn head(format: Format) -> Response {
+    // Of no length that is known.
+    let mut response =
+        Body::from_stream(tokio_stream::empty::<Result<Bytes, Broken>>()).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, format.content_type()),
@@ -47,7 +57,7 @@ pub async fn answer(listener: Listener, metrics: Metrics) -> Result<Response, Ap
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    Ok(response)
+    response
 }
 
 /// How a turn ended that did not end well.

@@ -28,7 +28,16 @@ use crate::metrics::Metrics;
 pub fn answer(listener: Listener, asset: &'static str, metrics: Metrics) -> Response {
     let heartbeat = Box::pin(sleep(HEARTBEAT_EVERY));
     let events = Events { listener, asset, metrics, heartbeat, has_begun: false, is_over: false };
-    let mut response = Body::from_stream(events).into_response();
+    let mut response = head();
+    *response.body_mut() = Body::from_stream(events);
+    response
+}
+
+/// What says of an event stream how it is to be taken.
+pub fn head() -> Response {
+    // Of no length that is known.
+    let mut response =
+        Body::from_stream(tokio_stream::empty::<Result<Bytes, Broken>>()).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),

@@ -144,7 +144,7 @@ pub struct OpenStream {
 #[allow(dead_code, reason = "it documents what is read from the headers")]
 pub struct LastEventId {
     /// The id of the last event that came.
-    #[param(rename = "Last-Event-ID", pattern = r"^[0-9]{1,9}\.[0-9]{1,18}$")]
+    #[param(rename = "Last-Event-ID", pattern = r"^[1-9][0-9]{0,8}\.[1-9][0-9]{0,17}$")]
     last_event_id: Option<String>,
 }
 
