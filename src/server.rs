@@ -147,14 +147,14 @@ impl Core {
         })
     }
 
-    /// Waits until the default engine has said whether it can speak.
+    /// Waits until the default engine, and each that speaks for it, has said whether it can: who is let in before that may
+    /// be told *starting* by the one that was to help. What is said of the default one.
     pub async fn settled(&self) -> Health {
-        loop {
-            match self.speech.engines()[0].health() {
-                Health::Starting => tokio::time::sleep(limits::ENGINE_POLL).await,
-                health => return health,
-            }
+        let starts = |engine: &Engine| matches!(engine.health(), Health::Starting);
+        while self.speech.answering().any(starts) {
+            tokio::time::sleep(limits::ENGINE_POLL).await;
         }
+        self.speech.engines()[0].health()
     }
 
     /// Ends streams, then workers and upstreams.

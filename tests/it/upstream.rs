@@ -362,6 +362,17 @@ async fn what_the_upstream_refuses_is_the_clients_fault_in_its_words() {
 }
 
 #[tokio::test]
+async fn who_is_let_in_finds_no_engine_starting() {
+    let house = House::start(&[("speech.fallback", "tone")]).await;
+    let status = house.near.get("/api/status").await.json();
+    let engines = status["engines"].as_array().expect("there are two").clone();
+    assert!(
+        engines.len() == 2 && engines.iter().all(|engine| engine["ready"] == true),
+        "{engines:?}"
+    );
+}
+
+#[tokio::test]
 async fn another_engine_speaks_when_the_first_cannot_and_says_so() {
     let house =
         House::start(&[("speech.fallback", "tone"), ("upstream.first_byte_seconds", "0.3")]).await;

@@ -84,7 +84,7 @@ async fn those_who_join_a_phrase_hear_of_its_failure_as_the_first_does() {
         }
         for client in &mut clients {
             let answer = client.answer().await;
-            assert_eq!(answer.status, expected.0);
+            assert_eq!(answer.status, expected.0, "{}", String::from_utf8_lossy(&answer.body));
             if expected.0 != 200 {
                 assert_eq!(code(&answer).1, expected.1);
             }
