@@ -87,8 +87,12 @@ pub const CLIENT_NOT_SENT_BYTES: u32 = 32 * KIB as u32;
 /// Idle seconds before keep-alive probes start, between probes, and probes before the cut.
 pub const TCP_KEEPALIVE: (Duration, Duration, u32) =
     (Duration::from_secs(10), Duration::from_secs(5), 3);
-/// Time that sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`): a half-open peer.
+/// Time that bytes sent to an upstream may stay unacknowledged (`TCP_USER_TIMEOUT`): one that is half open.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time in which a client's kernel must acknowledge some of what was sent. With the look that finds it out, 30 s.
+pub const UNACKNOWLEDGED_MOST: Duration = Duration::from_secs(25);
+/// Between two looks at what our kernel still holds.
+pub const UNACKNOWLEDGED_LOOK: Duration = Duration::from_secs(5);
 /// From accept to the first bytes that tell the protocol.
 pub const FIRST_BYTES_DEADLINE: Duration = Duration::from_secs(5);
 /// From the first byte of a request to the end of its head.

@@ -111,7 +111,7 @@ pub async fn serve(
         shared,
         metrics: metrics.clone(),
     };
-    let spoken = deadlines(open(stream, tls, line), &vitals, &metrics);
+    let spoken = deadlines(open(stream, tls, line), &vitals, &watch, &metrics);
     // Asked while everything is still in place: below, what was served is gone already.
     let seen_leaving = async {
         watch.left().await;
@@ -133,7 +133,8 @@ pub async fn serve(
         () = not_invited => End::Closed,
     };
     let patience = match end {
-        End::PeerLeft | End::Failed | End::Cut(Cut::SlowConsumer) => Duration::ZERO,
+        End::PeerLeft | End::Failed => Duration::ZERO,
+        End::Cut(Cut::SlowConsumer | Cut::Unacknowledged) => Duration::ZERO,
         End::Closed | End::Cut(_) => patience.slow_reader,
     };
     watch.hand_over(patience, &departure).await;
@@ -313,6 +314,7 @@ async fn answer(
 async fn deadlines(
     connection: impl Future<Output = End>,
     vitals: &Vitals,
+    watch: &Watch,
     metrics: &Metrics,
 ) -> End {
     let mut connection = pin!(connection);
@@ -331,6 +333,11 @@ async fn deadlines(
                 Overdue::Connection(cut) => return Poll::Ready(End::Cut(cut)),
                 Overdue::Close => return Poll::Ready(End::Closed),
                 Overdue::Stream => metrics.cut(Cut::SlowConsumer),
+                Overdue::Look => {
+                    if let Some(cut) = vitals.kernel_holds(watch.unsent()) {
+                        return Poll::Ready(End::Cut(cut));
+                    }
+                }
                 Overdue::Not => {}
             }
         }

@@ -295,10 +295,7 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive.with_retries(probes))?;
     #[cfg(target_os = "linux")]
-    {
-        socket.set_tcp_user_timeout(Some(limits::TCP_USER_TIMEOUT))?;
-        socket.set_tcp_notsent_lowat(limits::CLIENT_NOT_SENT_BYTES)?;
-    }
+    socket.set_tcp_notsent_lowat(limits::CLIENT_NOT_SENT_BYTES)?;
     Ok(())
 }
 

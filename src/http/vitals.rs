@@ -5,6 +5,7 @@
 //! No hyper timer sees a silent connection or a half-sent preface, and its header timer also closes
 //! idle keep-alive connections; so the phases are told apart here.
 
+mod arrival;
 mod progress;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bounds::Stake;
 use crate::limits;
 use crate::metrics::Cut;
+use arrival::Arrival;
 use progress::Progress;
 
 /// The times that a peer is given.
@@ -69,6 +71,7 @@ struct State {
     /// Why the connection failed, where its socket knows better than the parser.
     fault: Option<Cut>,
     socket: Progress,
+    arrival: Arrival,
     /// HTTP/2: the bodies on their way.
     streams: Vec<Stream>,
     streams_ever: u64,
@@ -110,6 +113,8 @@ pub enum Overdue {
     Stream,
     /// It was asked to end, and did not.
     Close,
+    /// Nothing; but what our kernel holds is to be said, see [`Vitals::kernel_holds`].
+    Look,
 }
 
 impl Vitals {
@@ -124,6 +129,7 @@ impl Vitals {
             owes: None,
             fault: None,
             socket: Progress::new(),
+            arrival: Arrival::new(),
             streams: Vec::new(),
             streams_ever: 0,
             answered: 0,
@@ -194,8 +200,9 @@ impl Vitals {
     /// The peer took `bytes`.
     pub fn sent(&self, bytes: usize) {
         let mut state = self.lock();
-        let State { socket, patience, .. } = &mut *state;
+        let State { socket, arrival, patience, .. } = &mut *state;
         socket.took(bytes, patience);
+        arrival.sent(bytes);
     }
 
     /// Bytes wait for the peer.
@@ -215,7 +222,8 @@ impl Vitals {
         let mut state = self.lock();
         state.timer = Some(timer.clone());
         let streams = state.streams.iter().filter_map(|stream| stream.progress.due());
-        let fixed = [state.phase_due().map(|(due, _)| due), state.owed_due(), state.socket.due()];
+        let phase = state.phase_due().map(|(due, _)| due);
+        let fixed = [phase, state.owed_due(), state.socket.due(), state.arrival.due()];
         streams.chain(fixed.into_iter().flatten()).min()
     }
 
@@ -248,6 +256,9 @@ impl Vitals {
         if state.socket.is_overdue(now) {
             return Overdue::Connection(Cut::SlowConsumer);
         }
+        if state.arrival.due().is_some_and(|due| due <= now) {
+            return Overdue::Look;
+        }
         let slow = state.streams.iter_mut().position(|stream| stream.progress.is_overdue(now));
         let Some(slow) = slow.map(|at| state.streams.swap_remove(at)) else { return Overdue::Not };
         drop(state);
@@ -256,6 +267,11 @@ impl Vitals {
         }
         slow.ended.cancel();
         Overdue::Stream
+    }
+
+    /// Our kernel holds so many bytes for the peer: whether that is cut, since its own acknowledges nothing.
+    pub fn kernel_holds(&self, bytes: u64) -> Option<Cut> {
+        self.lock().arrival.seen(bytes).then_some(Cut::Unacknowledged)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -41,6 +41,8 @@ values! {
         Body = "body",
         /// Bytes waited and the reader did not take them.
         SlowConsumer = "slow_consumer",
+        /// The peer's kernel acknowledged nothing of what was sent.
+        Unacknowledged = "unacknowledged",
         /// What came was no HTTP, or its end was ambiguous.
         Malformed = "malformed",
         /// More frames that bring nothing than can be put up with.

@@ -28,6 +28,7 @@ FIRST_BYTES_SECONDS = 5.0
 HEAD_SECONDS = 5.0
 BODY_SECONDS = 30.0
 SLOW_READER_SECONDS = 20.0
+UNACKNOWLEDGED_SECONDS = 30.0
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -121,11 +122,16 @@ async def _few(server: Server) -> bool:
     return await server.live("connection") <= 1
 
 
-async def _asked_for_much(server: Server, number: int) -> socket.socket:
-    """Let in one after the other: many at once would be refused as too long a wait."""
-    loop, stream = asyncio.get_running_loop(), socket.socket()
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+def _narrow(room: int) -> socket.socket:
+    stream = socket.socket()
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
     stream.setblocking(False)
+    return stream
+
+
+async def _asked_for_much(server: Server, number: int, room: int = 4096) -> socket.socket:
+    """Let in one after the other: many at once would be refused as too long a wait."""
+    loop, stream = asyncio.get_running_loop(), _narrow(room)
     await loop.sock_connect(stream, server.address)
     await loop.sock_sendall(stream, client.speech_request(f"{number} {client.LONG}"[:4000]))
     head = await asyncio.wait_for(loop.sock_recv(stream, 16), client.PATIENCE_SECONDS)
@@ -158,6 +164,54 @@ async def a_reader_that_stops(_: object) -> None:
         assert await until(is_cut, within, every=0.1), f"not cut {within} s after it stopped"
         stream.close()
         await server.settle()
+
+
+async def a_reader_that_keeps_its_pace(_: object) -> None:
+    """Takes an answer as slowly as speech is played, with so little room that the window is full most of the time: the
+    kernel's own timeout of a user would reset some of these within a minute."""
+    readers, lasts, piece, pieces_a_second = 24, 75, 4096, 2
+    async with serve() as server:
+        crowd = [await _asked_for_much(server, number, 16 * 1024) for number in range(readers)]
+        loop, began = asyncio.get_running_loop(), time.monotonic()
+
+        async def play(stream: socket.socket) -> None:
+            taken = 0
+            while time.monotonic() < began + lasts:
+                while taken < (time.monotonic() - began) * piece * pieces_a_second:
+                    got = await asyncio.wait_for(loop.sock_recv(stream, piece), client.PATIENCE_SECONDS)
+                    assert got, "the answer is over"
+                    taken += len(got)
+                await asyncio.sleep(0.025)
+
+        ends = await asyncio.gather(*map(play, crowd), return_exceptions=True)
+        cut = [end for end in ends if end is not None]
+        assert not cut, f"{len(cut)} of {readers} within {lasts} s: {cut[0]!r}"
+        for stream in crowd:
+            stream.close()
+        await server.settle()
+
+
+async def a_peer_that_takes_nothing_of_what_is_on_its_way(_: object) -> None:
+    """The answer is with our kernel, and the server has nothing more to send: nothing waits, and nobody takes it."""
+    async with serve() as server:
+        stream, loop = _narrow(4096), asyncio.get_running_loop()
+        await loop.sock_connect(stream, server.address)
+        began = time.monotonic()
+        await loop.sock_sendall(stream, client.get_request("/"))
+        assert await until(lambda: _busy(server), 5)
+
+        async def is_cut() -> bool:
+            return await server.live("connection") == 0
+
+        within = UNACKNOWLEDGED_SECONDS + LATE_SECONDS
+        assert await until(is_cut, within, every=0.1), f"not cut within {within} s"
+        assert time.monotonic() - began > SLOW_READER_SECONDS, "it was cut for something else"
+        stream.close()
+        await server.settle()
+
+
+async def _busy(server: Server) -> bool:
+    return await server.live("connection") == 1
 
 
 async def nothing_said(server: Server, tls: ssl.SSLContext | None, greetings: list[bytes]) -> None:
@@ -233,6 +287,7 @@ CASES = {
     case.__name__: case
     for case in (
         slow_bodies, slow_reads, slow_readers_of_one_answer, a_reader_that_stops, slow_heads,
+        a_reader_that_keeps_its_pace, a_peer_that_takes_nothing_of_what_is_on_its_way,
         silent, half_http2_prefaces, half_tls_handshakes, a_slow_head_among_fast_ones,
     )
 }  # fmt: skip

@@ -35,8 +35,8 @@ impl Watch {
     }
 
     /// Ends our side behind what was sent, and waits until the peer took all of it or `patience` is over.
-    /// Then the kernel drops the rest: it would keep it for as long as `TCP_USER_TIMEOUT`, outside of
-    /// every account, for a client that nobody serves any more. A peer that leaves meanwhile takes nothing
+    /// Then the kernel drops the rest: it would keep it for as long as it sends again, outside of every
+    /// account, for a client that nobody serves any more. A peer that leaves meanwhile takes nothing
     /// more, which is noted in `departure`.
     pub async fn hand_over(&self, patience: Duration, departure: &Departure) {
         let until = Instant::now() + patience;
@@ -61,7 +61,7 @@ impl Watch {
 
     /// Bytes that the peer has not acknowledged.
     #[allow(unsafe_code)]
-    fn unsent(&self) -> u64 {
+    pub fn unsent(&self) -> u64 {
         // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket, tcp(7)) writes one c_int.
         let asked = unsafe {
             rustix::ioctl::ioctl(

@@ -98,6 +98,59 @@ async fn a_reader_that_sips_is_cut_and_a_slow_one_is_not() {
     }
 }
 
+/// Looks at what our kernel holds whenever it is time to, as [`Overdue::Look`] says; the seconds until it is cut, if it is
+/// within `most`.
+async fn looked_at(vitals: &Vitals, most: u64, holds: impl Fn(u64) -> u64) -> Option<u64> {
+    for second in 1..=most {
+        seconds(1).await;
+        if vitals.overdue() == Overdue::Look && vitals.kernel_holds(holds(second)).is_some() {
+            return Some(second);
+        }
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_kernel_acknowledges_nothing_is_cut_within_half_a_minute() {
+    let vitals = Vitals::new(Patience::default());
+    vitals.greeted(false);
+    let _request = vitals.request();
+    vitals.sent(50_000);
+    assert_eq!(looked_at(&vitals, 100, |_| 50_000).await, Some(25));
+    // Some of it was acknowledged just behind a look, and nothing after that.
+    let vitals = Vitals::new(Patience::default());
+    vitals.greeted(false);
+    let _request = vitals.request();
+    vitals.sent(50_000);
+    let holds = |second| if second > 5 { 49_000 } else { 50_000 };
+    assert_eq!(looked_at(&vitals, 100, holds).await, Some(35));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_little_now_and_then_is_there_and_an_empty_kernel_is_not_looked_at() {
+    let vitals = Vitals::new(Patience::default());
+    vitals.greeted(false);
+    let _request = vitals.request();
+    assert_eq!(due(&vitals), None);
+    vitals.sent(50_000);
+    assert_eq!(looked_at(&vitals, 400, |second| 50_000 - second * 100).await, None);
+    // More is written meanwhile than is taken: what is held grows, and still some of it arrives.
+    for second in 1..=400 {
+        vitals.sent(2_000);
+        seconds(1).await;
+        if vitals.overdue() == Overdue::Look {
+            assert_eq!(vitals.kernel_holds(10_000 + second * 1_900), None, "{second}");
+        }
+    }
+    seconds(5).await;
+    assert_eq!((vitals.overdue(), vitals.kernel_holds(0)), (Overdue::Look, None));
+    assert_eq!(due(&vitals), None);
+    // What waits is counted from when it was sent.
+    seconds(1000).await;
+    vitals.sent(10);
+    assert_eq!(looked_at(&vitals, 100, |_| 10).await, Some(25));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_has_nothing_to_send_is_not_a_slow_reader() {
     let vitals = Vitals::new(Patience::default());
@@ -106,6 +159,7 @@ async fn a_stream_that_has_nothing_to_send_is_not_a_slow_reader() {
     vitals.write_waits();
     vitals.sent(10);
     seconds(100).await;
+    assert_eq!((cut(&vitals), vitals.kernel_holds(0)), (None, None));
     assert_eq!((cut(&vitals), due(&vitals)), (None, None));
 }
 
