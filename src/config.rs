@@ -11,6 +11,7 @@ mod door;
 mod graphql;
 mod indexer;
 mod keys;
+mod media;
 mod memory;
 mod search;
 mod upstream;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::dialogue::life::Patience;
 use crate::http::listen::DoorConfig;
 use crate::limits;
+use crate::media::MediaConfig;
 use crate::speech::openai;
 use answer::AnswerSettings;
 pub use answer::{AnswerConfig, LlmUpstream, TranscriberUpstream};
@@ -35,6 +37,7 @@ use graphql::GraphqlSettings;
 use indexer::IndexerSettings;
 pub use indexer::IndexerSetup;
 pub use keys::{ALIASES, KEYS, Key, Kind};
+use media::MediaSettings;
 pub use memory::MemoryConfig;
 use memory::MemorySettings;
 use search::SearchSettings;
@@ -65,6 +68,8 @@ pub struct Config {
     pub indexer: Option<IndexerSetup>,
     /// Whom GraphQL is asked of, if somebody is.
     pub graphql: Option<GraphqlConfig>,
+    /// Which media are served; none: none.
+    pub media: Option<MediaConfig>,
     /// The public listeners.
     pub door: DoorConfig,
     /// Who may come in, and how much.
@@ -165,6 +170,7 @@ pub struct Settings {
     indexer: IndexerSettings,
     graphql: GraphqlSettings,
     upstream: UpstreamSettings,
+    media: MediaSettings,
     limits: LimitSettings,
     memory: MemorySettings,
     shutdown: ShutdownSettings,
@@ -272,6 +278,7 @@ impl Settings {
             indexer: indexer.filter(|_| search.is_some()),
             search,
             graphql,
+            media: self.media.check(search::data(&self.data))?,
             door: self.limits.door()?,
             access,
             memory: self.memory.check()?,

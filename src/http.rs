@@ -15,6 +15,7 @@ pub mod graphql;
 mod json;
 pub mod limit;
 pub mod listen;
+mod media;
 mod observe;
 pub mod openapi;
 pub mod origin;
@@ -42,6 +43,7 @@ use crate::bounds::memory::profile::Profiles;
 use crate::dialogue::Dialogues;
 use crate::ledger::{Departure, Ledger};
 use crate::limits;
+use crate::media::Media;
 use crate::metrics::Metrics;
 use crate::search::Search;
 use crate::search::indexer::Indexer;
@@ -80,6 +82,8 @@ pub struct Service {
     pub budget: Budget,
     /// What lives.
     pub ledger: Ledger,
+    /// Pictures and other files, if any are served.
+    pub media: Option<Media>,
     /// What is counted.
     pub metrics: Metrics,
     /// Who asks.
@@ -200,6 +204,10 @@ fn public() -> Documented<Services> {
         .post(admin, "/api/search/documents", routes!(search::documents::bulk))
         .delete(admin, "/api/search/documents/{id}", routes!(search::documents::delete))
         .post(Access::Scope(Scope::Search), "/graphql", routes!(graphql::forward))
+        .get(Access::Public, "/media/", routes!(media::list))
+        .get(Access::Public, "/media/{*path}", routes!(media::get))
+        .put(admin, "/media/{*path}", routes!(media::put::put))
+        .delete(admin, "/media/{*path}", routes!(media::put::delete))
         .get(Access::Public, "/", routes!(page::index))
         .get(Access::Public, "/assets/{*path}", routes!(page::asset))
         .get(Access::Public, "/docs", routes!(page::docs))

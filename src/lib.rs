@@ -11,6 +11,7 @@
 //! | [`dialogue`] | somebody asks, and hears the answer while it is being written |
 //! | [`answer`] | who writes answers: a language model, or what was found |
 //! | [`search`] | documents, where they are kept, and what brings them there |
+//! | [`media`] | files that never change under their names |
 //! | [`speech`] | text to audio: engines, workers, streams |
 //! | [`upstream`] | clients of what lives elsewhere |
 //! | [`bounds`] | what may be promised to clients: budget and ring |
@@ -26,6 +27,7 @@ pub mod dialogue;
 pub mod http;
 pub mod ledger;
 pub mod limits;
+pub mod media;
 pub mod metrics;
 pub mod search;
 pub mod server;

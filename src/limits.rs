@@ -3,10 +3,12 @@
 //! the end hold the plan to its promises (design rule 1), so a limit cannot be raised unnoticed.
 
 mod dialogue;
+mod media;
 
 use std::time::Duration;
 
 pub use dialogue::*;
+pub use media::*;
 
 /// Bytes in a KiB.
 pub const KIB: usize = 1024;

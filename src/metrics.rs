@@ -182,6 +182,12 @@ metrics! {
     indexer_caught_up: Gauge<f64, AtomicU64> = "evensong" "indexer_caught_up_timestamp" Seconds;
     /// From the end of a cycle of the indexer to the next.
     indexer_interval: Gauge<f64, AtomicU64> = "evensong" "indexer_interval" Seconds;
+    /// Requests for files of media that were answered, by how.
+    media: Family<ServedLabel, Counter> = "evensong" "media_requests";
+    /// Bytes of files of media handed to clients.
+    media_bytes: Counter = "evensong" "media" Bytes;
+    /// Files of media that were read to be hashed.
+    media_hashed: Counter = "evensong" "media_hashed";
     /// Requests to upstreams, by what came of them.
     upstream_requests: Family<UpstreamRequestLabel, Counter> = "evensong" "upstream_requests";
     /// Requests to upstreams that were made again.
@@ -319,6 +325,12 @@ impl Metrics {
     /// Counts the end of a speech stream.
     pub fn stream_ended(&self, end: StreamEnd) {
         self.speech_streams.get_or_create(&StreamEndLabel { end }).inc();
+    }
+
+    /// Counts a file that was asked for, and bytes of it that are on their way.
+    pub fn media(&self, served: Served, bytes: u64) {
+        self.media.get_or_create(&ServedLabel { served }).inc();
+        self.media_bytes.inc_by(bytes);
     }
 
     /// Counts the end of a dialogue.

@@ -28,6 +28,7 @@ use crate::http::tls::Tls;
 use crate::http::{self, Readiness, Service, Services, admin};
 use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
+use crate::media::Media;
 use crate::metrics::Metrics;
 use crate::search::Search;
 use crate::search::indexer::Indexer;
@@ -260,7 +261,8 @@ impl Server {
         });
         let dialogues = dialogues(config, &core, &timers, searching.0.as_ref());
         let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
-        let services = services(config, &core, (searching, dialogues), auth, &profiles);
+        let media = media(config, &index, &core)?;
+        let services = services(config, &core, (searching, dialogues, media), auth, &profiles);
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();
         let mut door = config.door.clone();
@@ -297,12 +299,15 @@ impl Server {
         Ok(Self { listen, admin, services, tls, admin_auth, profiles, scopes, shutdown })
     }
 
-    /// Reads keys and certificates again. What cannot be read stays as it was, and is logged.
+    /// Reads keys and certificates again, and looks through the media. What cannot be read stays as it was, and is logged.
     pub fn reload(&self) {
         match self.services.auth.reload() {
             Ok(keys) if self.services.auth.is_keyed() => tracing::info!(keys, "keys read again"),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "keys could not be read; the old ones stay"),
+        }
+        if let Some(media) = &self.services.media {
+            media.rescan();
         }
         if let Err(error) = self.admin_auth.reload() {
             tracing::error!(%error, "keys could not be read for the admin side");
@@ -389,7 +394,7 @@ impl Server {
 fn services(
     config: &Config,
     core: &Core,
-    ((search, indexer, rows), dialogues): (Searching, Dialogues),
+    ((search, indexer, rows), dialogues, media): (Searching, Dialogues, Option<Media>),
     auth: Auth,
     profiles: &Profiles,
 ) -> Services {
@@ -402,6 +407,7 @@ fn services(
         search,
         indexer,
         graphql: forwarding(config, core),
+        media,
         roll: core.roll.and(rows),
         budget: core.budget.clone(),
         ledger: core.ledger.clone(),
@@ -413,6 +419,14 @@ fn services(
         heap_endpoint: config.memory.heap_endpoint.then(|| profiles.clone()),
         started: Instant::now(),
     })
+}
+
+/// The media, if there is a place for them.
+fn media(config: &Config, scope: &Scope, core: &Core) -> anyhow::Result<Option<Media>> {
+    let Some(config) = &config.media else { return Ok(None) };
+    let started = Media::start(config, &scope.spawner(), &core.metrics);
+    let folder = config.root.display();
+    started.map(Some).with_context(|| format!("media.root = {folder}: it cannot be opened"))
 }
 
 /// Who is asked: a language model, or, where there is none, the documents that are searched.

@@ -2,6 +2,7 @@
 //! elsewhere RFC 9457's; 429 and 503 always say when to come again.
 
 mod dialogue;
+mod media;
 
 use std::time::Duration;
 

@@ -29,11 +29,12 @@ const ABOUT: &str = "Evensong speaks: text comes in, and sound goes out while it
     and not to pages of other sites. What is no HTTP, or breaks its limits before a request can be told \
     from it, is answered without a body, and the connection ends.";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("Speech", "From text to sound."),
     ("Dialogues", "From a question to the sound of its answer."),
     ("Voices and models", "What can be asked for."),
     ("Search", "Documents, and whoever knows more by GraphQL."),
+    ("Media", "Files that never change under their names."),
     ("Keys", "For those who cannot send headers."),
     ("State", "For balancers and for people."),
     ("Pages", "What is served to browsers."),
@@ -80,6 +81,7 @@ pub fn assemble<'a>(
         operation.security = security(rule);
         let method = match rule.method {
             Method::POST => HttpMethod::Post,
+            Method::PUT => HttpMethod::Put,
             Method::DELETE => HttpMethod::Delete,
             _ => HttpMethod::Get,
         };

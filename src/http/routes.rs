@@ -102,6 +102,11 @@ impl<S: Clone + Send + Sync + 'static> Documented<S> {
         self.add(Rule { method: Method::POST, path, access }, told, |item| item.post)
     }
 
+    /// `PUT`, in the same way.
+    pub fn put(self, access: Access, path: &'static str, told: UtoipaMethodRouter<S>) -> Self {
+        self.add(Rule { method: Method::PUT, path, access }, told, |item| item.put)
+    }
+
     /// `DELETE`, in the same way.
     pub fn delete(self, access: Access, path: &'static str, told: UtoipaMethodRouter<S>) -> Self {
         self.add(Rule { method: Method::DELETE, path, access }, told, |item| item.delete)

@@ -65,6 +65,10 @@ kinds! {
     Job = "job", standing: false, fds: 0;
     /// A search, or another look into the index, until the last byte of its answer.
     Search = "search", standing: false, fds: 0;
+    /// A file that is sent to a client, until its last byte is gone.
+    MediaDownload = "media_download", standing: false, fds: 0;
+    /// An open file of media: one that is sent, read, looked at or written.
+    MediaFile = "media_file", standing: false, fds: 1;
     /// A request to an upstream, from its turn to the last byte of its answer.
     UpstreamRequest = "upstream_request", standing: false, fds: 0;
     /// A task that ends with a client, a stream or a request.
@@ -85,6 +89,10 @@ kinds! {
     AdminTask = "admin_task", standing: true, fds: 0;
     /// A phrase that is kept: bytes of the cache, which are its own and not a client's.
     Phrase = "phrase", standing: true, fds: 0;
+    /// The folder of media.
+    MediaRoot = "media_root", standing: true, fds: 1;
+    /// A file of media in memory: bytes of the cache, which are its own and not a client's.
+    MediaCached = "media_cached", standing: true, fds: 0;
     /// A ticket that was not used yet: a word given for half a minute, whoever is connected.
     Ticket = "ticket", standing: true, fds: 0;
     /// A generation of an upstream's client: the one in use, and those on which something is in flight.
@@ -119,6 +127,7 @@ impl Kind {
         matches!(
             self,
             Kind::Phrase
+                | Kind::MediaCached
                 | Kind::Ticket
                 | Kind::UpstreamSocket
                 | Kind::UpstreamTask

@@ -113,6 +113,18 @@ values! {
 }
 
 values! {
+    /// How a request for a file of media was answered.
+    Served {
+        /// By bytes in memory.
+        Hot = "hot",
+        /// By the file on the disk.
+        Cold = "cold",
+        /// It is what the client has.
+        NotModified = "not_modified",
+    }
+}
+
+values! {
     /// What a client that left had held.
     Left {
         /// Its connection.
@@ -136,6 +148,11 @@ labels! {
     CutLabel {
         /// The reason.
         reason: Cut,
+    }
+    /// The label of `All::media`.
+    ServedLabel {
+        /// How.
+        served: Served,
     }
     /// The label of `All::refusals`.
     RefusalLabel {

@@ -21,6 +21,7 @@ mod leaks;
 #[cfg(all(feature = "leak-guards", feature = "leak-map"))]
 mod leaks_on_purpose;
 mod leaving;
+mod media;
 mod openapi;
 mod search;
 mod search_cases;

@@ -26,6 +26,12 @@ pub fn config(pairs: &[(&str, &str)]) -> Config {
             "search.enabled" if !pairs.iter().any(|(name, _)| *name == "data") => {
                 Some("false".into())
             }
+            // And so does whoever has media.
+            "media.enabled"
+                if !pairs.iter().any(|(name, _)| ["data", "media.root"].contains(name)) =>
+            {
+                Some("false".into())
+            }
             _ => None,
         })
     };

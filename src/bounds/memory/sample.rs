@@ -9,7 +9,28 @@ use crate::ledger::{Census, Kind};
 use crate::limits::LINGER_MOST;
 
 /// Numbers by kind, in the order of [`Kind::ALL`].
-pub type ByKind = [u64; Kind::ALL.len()];
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ByKind(pub [u64; Kind::ALL.len()]);
+
+impl Default for ByKind {
+    fn default() -> Self {
+        Self([0; Kind::ALL.len()])
+    }
+}
+
+impl std::ops::Deref for ByKind {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for ByKind {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+}
 
 /// See the module. Bytes, unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,8 +83,8 @@ impl Sample {
             standing: standing.map(|kind| ledger.bytes(*kind)).sum(),
             kernel: sockets::kernel_bytes().await,
             census: Census::take(ledger, books.baseline).await,
-            live: std::array::from_fn(|kind| ledger.live(Kind::ALL[kind])),
-            lingering: ledger.lingering(LINGER_MOST),
+            live: ByKind(std::array::from_fn(|kind| ledger.live(Kind::ALL[kind]))),
+            lingering: ByKind(ledger.lingering(LINGER_MOST)),
         })
     }
 
@@ -117,7 +138,7 @@ struct Named<'a>(&'a ByKind);
 impl Serialize for Named<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (kind, count) in Kind::ALL.iter().zip(self.0).filter(|(_, count)| **count > 0) {
+        for (kind, count) in Kind::ALL.iter().zip(self.0.iter()).filter(|(_, count)| **count > 0) {
             map.serialize_entry(kind.name(), count)?;
         }
         map.end()
