@@ -146,6 +146,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, printable(message)).code(code)
     }
 
+    /// 406: the client refuses each form that there is, the plain one included.
+    pub fn not_acceptable(forms: &[&str]) -> Self {
+        let message =
+            format!("Accept-Encoding refuses every form that there is: {}", forms.join(", "));
+        Self::new(StatusCode::NOT_ACCEPTABLE, message).code("not_acceptable")
+    }
+
     /// 414.
     pub fn target_too_long() -> Self {
         let most = crate::limits::TARGET_BYTES;

@@ -1,19 +1,21 @@
-//! The page and its files, carried in the binary. Invariant: nothing is loaded from elsewhere, which
-//! the content policy makes the browser see to; a file that has not changed is answered by 304.
+//! The page and its files, carried in the binary, texts also compressed. Invariant: nothing is loaded from
+//! elsewhere, which the content policy makes the browser see to; a file that has not changed is answered by 304, and
+//! one that has by bytes that lie there: none is compressed or copied for a request.
+
+mod accept;
+mod files;
 
 use std::sync::LazyLock;
 
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use rust_embed::{Embed, EmbeddedFile};
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::error;
+use self::accept::Accepted;
+use self::files::File;
+use super::error::{self, ApiError};
 use super::extract::Path;
-
-#[derive(Embed)]
-#[folder = "assets/page"]
-struct Files;
 
 const POLICY: &str = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
@@ -28,6 +30,7 @@ const POLICY: &str = "default-src 'self'; media-src 'self' blob:; object-src 'no
         (status = 200, description = "The page.", body = String,
             content_type = "text/html; charset=utf-8"),
         (status = 304, description = "It has not changed (`If-None-Match`)."),
+        (status = 406, description = "None of its forms is one that `Accept-Encoding` allows."),
     ),
 )]
 pub async fn index(request: Request) -> Response {
@@ -44,6 +47,7 @@ pub async fn index(request: Request) -> Response {
         (status = 200, description = "A page that shows `/openapi.json`.", body = String,
             content_type = "text/html; charset=utf-8"),
         (status = 304, description = "It has not changed (`If-None-Match`)."),
+        (status = 406, description = "None of its forms is one that `Accept-Encoding` allows."),
     ),
 )]
 pub async fn docs(request: Request) -> Response {
@@ -66,6 +70,7 @@ pub async fn docs(request: Request) -> Response {
             (String = "audio/mpeg"),
         )),
         (status = 304, description = "It has not changed (`If-None-Match`)."),
+        (status = 406, description = "None of its forms is one that `Accept-Encoding` allows."),
         (status = 404, description = "There is no such file."),
     ),
 )]
@@ -77,9 +82,9 @@ pub async fn asset(Path(path): Path<String>, request: Request) -> Response {
 /// for good.
 pub fn thinking_sound() -> &'static str {
     static ADDRESS: LazyLock<String> = LazyLock::new(|| {
-        let file = Files::get(THINKING).expect("the sound is part of the page");
+        let file = File::named(THINKING).expect("the sound is part of the page");
         let (name, ending) = THINKING.rsplit_once('.').expect("it has an ending");
-        format!("/assets/{name}.{}.{ending}", hash(&file))
+        format!("/assets/{name}.{}.{ending}", file.hash)
     });
     &ADDRESS
 }
@@ -87,35 +92,42 @@ pub fn thinking_sound() -> &'static str {
 const THINKING: &str = "thinking.mp3";
 
 /// The file of that name, and whether its name says which of its contents is meant: `name.<hash>.ending`.
-fn find(path: &str) -> Option<(EmbeddedFile, bool)> {
-    if let Some(file) = Files::get(path) {
+fn find(path: &str) -> Option<(&'static File, bool)> {
+    if let Some(file) = File::named(path) {
         return Some((file, false));
     }
     let (rest, ending) = path.rsplit_once('.')?;
     let (name, wanted) = rest.rsplit_once('.')?;
-    let file = Files::get(&format!("{name}.{ending}"))?;
-    (hash(&file) == wanted).then_some((file, true))
-}
-
-fn hash(file: &EmbeddedFile) -> String {
-    let bytes = &file.metadata.sha256_hash()[..16];
-    bytes.iter().fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
+    let file = File::named(&format!("{name}.{ending}"))?;
+    (file.hash == wanted).then_some((file, true))
 }
 
 async fn file(path: &str, request: Request) -> Response {
     let Some((file, is_hashed)) = find(path) else { return error::no_route(request).await };
-    let tag = format!("\"{}\"", hash(&file));
-    let caching = if is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
-    let mut response = if unchanged {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        axum::body::Body::from(axum::body::Bytes::from(file.data.into_owned())).into_response()
+    let accepted = Accepted::parse(request.headers());
+    let Some((coding, bytes)) = accepted.choose(file) else {
+        let mut refusal =
+            error::shaped(request.uri().path(), ApiError::not_acceptable(&file.codings()));
+        vary(refusal.headers_mut());
+        return refusal;
     };
+    // Strong: each form has its own bytes, and so its own tag.
+    let tag = match coding {
+        Some(coding) => format!("\"{}-{}\"", file.hash, coding.name()),
+        None => format!("\"{}\"", file.hash),
+    };
+    let unchanged = is_known(request.headers(), &tag);
+    let mut response = Response::new(match unchanged {
+        true => Body::empty(),
+        false => Body::from(Bytes::from_static(bytes)),
+    });
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let caching = if is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_TYPE, content_type(path)),
+        (header::CONTENT_TYPE, content_type(file.name)),
         (header::CACHE_CONTROL, caching),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -124,10 +136,31 @@ async fn file(path: &str, request: Request) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    if !file.coded.is_empty() {
+        vary(headers);
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
     response
+}
+
+/// What a cache in between must know: that the same address has other bytes for others.
+fn vary(headers: &mut HeaderMap) {
+    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+}
+
+/// Whether the client has what that tag stands for: RFC 9110, 13.1.2, where comparison is weak.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known =
+        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    known
+        .flat_map(|known| known.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -5,6 +5,7 @@
 
 mod access;
 mod ask;
+mod assets;
 mod calm;
 mod child;
 mod cli;
