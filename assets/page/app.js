@@ -3,6 +3,7 @@
 import { Composer } from "./composer.js";
 import { DialogueCard } from "./dialogue-card.js";
 import { Facts } from "./facts.js";
+import { Gallery } from "./gallery.js";
 import { KeyPanel } from "./key-panel.js";
 import { Notice } from "./notice.js";
 import { SearchCard } from "./search.js";
@@ -146,3 +147,4 @@ new Status({
     search: (there) => (search.there = there),
     answering: (who) => dialogue.answers(who),
 });
+new Gallery();
