@@ -188,7 +188,7 @@ export class Gallery {
 
     #tell() {
         const all = this.#shots.size;
-        say(this.#status, all === 0 ? "" : `${words.count(all)}${this.#next === null ? "" : " and more"}.`);
+        say(this.#status, all === 0 ? "" : `${words.count(all)} ${this.#next === null ? "in all" : "and more"}.`);
         this.#fields.put("shown", words.count(this.#seen.size));
         this.#fields.put("moved", words.bytes(this.#moved.bytes));
         this.#fields.put("cached", words.bytes(this.#moved.cached));

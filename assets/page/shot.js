@@ -5,6 +5,8 @@ import { made } from "./node.js";
 import { leading } from "./picture.js";
 import { bytes } from "./words.js";
 
+const SVG = "http://www.w3.org/2000/svg";
+const SIGNS = { Move: "M8 5v14l11-7z", Hold: "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z" };
 /** Of a poster, at most: as large as a box on a fine screen. */
 const POSTER = { width: 480, height: 360 };
 
@@ -107,7 +109,7 @@ export class Shot {
             return;
         }
         if (!this.#button) {
-            this.#button = made("button", { type: "button", class: "shot-play" });
+            this.#button = made("button", { type: "button", class: "round shot-play" }, sign());
             this.#button.addEventListener("click", () => this.#toggle());
             this.root.append(this.#button);
         }
@@ -122,8 +124,8 @@ export class Shot {
 
     #name() {
         const word = this.#plays ? "Hold" : "Move";
-        this.#button.textContent = word;
-        this.#button.setAttribute("aria-label", `${word} ${this.#file.name}`);
+        this.#button.querySelector("path").setAttribute("d", SIGNS[word]);
+        for (const said of ["aria-label", "title"]) this.#button.setAttribute(said, `${word} ${this.#file.name}`);
     }
 }
 
@@ -136,4 +138,13 @@ function poster(image) {
     canvas.getContext("2d").drawImage(image, 0, 0, width, height);
     image.removeAttribute("src");
     return canvas;
+}
+
+function sign() {
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("class", "solid");
+    svg.setAttribute("viewBox", "0 0 24 24");
+    svg.setAttribute("aria-hidden", "true");
+    svg.append(document.createElementNS(SVG, "path"));
+    return svg;
 }
