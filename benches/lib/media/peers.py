@@ -45,7 +45,7 @@ class Evensong(Server):
         self.name = name
         super().__init__(
             complaints,
-            *("--media-root", str(root), "--media-samples", "false", "--budget-bytes", str(GIB)),
+            *("--media-root", str(root), "--media-samples=false", "--budget-bytes", str(GIB)),
             # Stalled readers are to stay, which the time for slow ones would end.
             *("--limits-slow-reader-seconds", "600"),
             *more,
