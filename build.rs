@@ -19,28 +19,34 @@ const BROTLI_WINDOW_LOG: i32 = 22;
 /// The highest; it allows windows that browsers refuse (RFC 9659: 8 MiB), but none is larger than its file.
 const ZSTD_LEVEL: i32 = 22;
 
+/// What goes in the binary: every form of every file, and where each begins.
+#[derive(Default)]
+struct Table {
+    bytes: Vec<u8>,
+    /// JSON, one file a line; `src/http/page/files.rs` reads it.
+    index: String,
+}
+
 fn main() -> Outcome<()> {
     println!("cargo::rerun-if-changed={ASSETS}");
     println!("cargo::rerun-if-changed=build.rs");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(ASSETS);
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    let folder = out.join("page");
-    fs::create_dir_all(&folder)?;
     let mut files = Vec::new();
     collect(&root, &mut files)?;
-    // By name, as bytes are compared: the table is searched in halves.
     let mut named = Vec::new();
     for file in files {
         let name = file.strip_prefix(&root)?.to_str().ok_or("a name that is not UTF-8")?;
-        named.push((name.to_string(), file.clone()));
+        named.push((name.to_string(), fs::read(&file)?));
     }
+    // As strings are compared: the table is searched in halves.
     named.sort();
-    let mut table = String::from("&[\n");
-    for (name, file) in &named {
-        entry(&mut table, name, file, &folder)?;
+    let mut table = Table::default();
+    for (name, bytes) in &named {
+        table.add(name, bytes)?;
     }
-    table.push_str("]\n");
-    fs::write(out.join("page.rs"), table)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("page.bin"), table.bytes)?;
+    fs::write(out.join("page.json"), format!("[{}]", table.index))?;
     Ok(())
 }
 
@@ -56,30 +62,43 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Outcome<()> {
     Ok(())
 }
 
-/// One line of the table: the file's name, its hash, and its bytes in each form.
-fn entry(table: &mut String, name: &str, file: &Path, folder: &Path) -> Outcome<()> {
-    let bytes = fs::read(file)?;
-    let hash = &blake3::hash(&bytes).to_hex()[..32];
-    writeln!(
-        table,
-        "File {{ name: {name:?}, hash: {hash:?}, identity: include_bytes!({file:?}), coded: &["
-    )?;
-    let is_text = name.rsplit('.').next().is_some_and(|ending| TEXTS.contains(&ending));
-    if is_text {
-        let forms = [("Br", br(&bytes)?), ("Zstd", zstd(&bytes)?), ("Gzip", gzip(&bytes)?)];
-        // The smallest first: where a client likes several alike, it is sent.
-        let mut forms: Vec<_> =
-            forms.into_iter().filter(|(_, form)| form.len() < bytes.len()).collect();
-        forms.sort_by_key(|(_, form)| form.len());
-        for (coding, form) in forms {
-            // Its content names it, so that nothing of an earlier build can be taken for it.
-            let path = folder.join(format!("{hash}.{coding}"));
-            fs::write(&path, form)?;
-            writeln!(table, "    (Coding::{coding}, include_bytes!({path:?})),")?;
+impl Table {
+    /// A file: its name, its hash, and its bytes in each form.
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Outcome<()> {
+        let hash = &blake3::hash(bytes).to_hex()[..32];
+        let comma = if self.index.is_empty() { "" } else { ",\n" };
+        let at = self.place(bytes);
+        write!(
+            self.index,
+            "{comma}{{\"name\":{name:?},\"hash\":{hash:?},\"identity\":{at},\"coded\":["
+        )?;
+        let mut comma = "";
+        for (coding, form) in forms(name, bytes)? {
+            let at = self.place(&form);
+            write!(self.index, "{comma}[{coding:?},{at}]")?;
+            comma = ",";
         }
+        self.index.push_str("]}");
+        Ok(())
     }
-    writeln!(table, "] }},")?;
-    Ok(())
+
+    /// Where these now are: `[begin,end]`.
+    fn place(&mut self, bytes: &[u8]) -> String {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        format!("[{begin},{}]", self.bytes.len())
+    }
+}
+
+/// Those that are smaller than the file, the smallest first: where a client likes several alike, it is sent.
+fn forms(name: &str, bytes: &[u8]) -> Outcome<Vec<(&'static str, Vec<u8>)>> {
+    if !name.rsplit('.').next().is_some_and(|ending| TEXTS.contains(&ending)) {
+        return Ok(Vec::new());
+    }
+    let mut forms = vec![("br", br(bytes)?), ("zstd", zstd(bytes)?), ("gzip", gzip(bytes)?)];
+    forms.retain(|(_, form)| form.len() < bytes.len());
+    forms.sort_by_key(|(_, form)| form.len());
+    Ok(forms)
 }
 
 fn br(bytes: &[u8]) -> Outcome<Vec<u8>> {

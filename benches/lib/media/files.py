@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-WIDTH, HEIGHT, FRAMES = 320, 240, 5
+WIDTH, HEIGHT = 320, 240
 # A round of them has 400 KB in the mean.
 LEAST_BYTES, MOST_BYTES = 300_000, 500_000
 COLOURS = 128

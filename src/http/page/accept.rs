@@ -87,17 +87,19 @@ fn thousandths(text: &str) -> Option<Weight> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use http::{HeaderMap, HeaderValue, header};
 
     use super::{Accepted, Coding, File};
 
-    static TEXT: File = File {
+    static TEXT: LazyLock<File> = LazyLock::new(|| File {
         name: "text.js",
         hash: "0",
         identity: b"plain plain",
-        coded: &[(Coding::Br, b"b"), (Coding::Zstd, b"zs"), (Coding::Gzip, b"gzi")],
-    };
-    static SOUND: File = File { name: "sound.mp3", hash: "1", identity: b"sound", coded: &[] };
+        coded: vec![(Coding::Br, b"b"), (Coding::Zstd, b"zs"), (Coding::Gzip, b"gzi")],
+    });
+    static SOUND: File = File { name: "sound.mp3", hash: "1", identity: b"sound", coded: vec![] };
 
     fn chosen(file: &'static File, fields: &[&str]) -> &'static str {
         let mut headers = HeaderMap::new();

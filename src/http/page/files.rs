@@ -1,6 +1,10 @@
 //! The page's files as `build.rs` put them in the binary. Invariant: every form of a file decodes to the same bytes,
 //! and a compressed one is smaller than the plain one.
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
 /// A file in all its forms.
 pub struct File {
     /// Its path beneath `assets/page`.
@@ -10,11 +14,24 @@ pub struct File {
     /// As it is.
     pub identity: &'static [u8],
     /// Compressed, the smallest form first; none where that would not make it smaller.
-    pub coded: &'static [(Coding, &'static [u8])],
+    pub coded: Vec<(Coding, &'static [u8])>,
+}
+
+/// Where a form lies among [`BYTES`].
+type Place = (usize, usize);
+
+/// A file as the index has it.
+#[derive(Deserialize)]
+struct Entry {
+    name: &'static str,
+    hash: &'static str,
+    identity: Place,
+    coded: Vec<(Coding, Place)>,
 }
 
 /// A content coding (RFC 9110, 8.4.1; br: RFC 7932; zstd: RFC 8878).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Coding {
     /// Brotli.
     Br,
@@ -24,8 +41,22 @@ pub enum Coding {
     Gzip,
 }
 
+static BYTES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/page.bin"));
+static INDEX: &str = include_str!(concat!(env!("OUT_DIR"), "/page.json"));
+
 /// Sorted by name.
-static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
+    let entries: Vec<Entry> = serde_json::from_str(INDEX).expect("build.rs writes it in this form");
+    entries.into_iter().map(File::from).collect()
+});
+
+impl From<Entry> for File {
+    fn from(Entry { name, hash, identity, coded }: Entry) -> Self {
+        let bytes = |(begin, end): Place| &BYTES[begin..end];
+        let coded = coded.into_iter().map(|(coding, place)| (coding, bytes(place))).collect();
+        Self { name, hash, identity: bytes(identity), coded }
+    }
+}
 
 impl File {
     /// The file of that name.
@@ -67,7 +98,7 @@ mod tests {
     fn the_table_is_sorted_and_no_form_is_larger_than_the_file() {
         assert!(FILES.len() > 50, "{} files", FILES.len());
         assert!(FILES.is_sorted_by(|one, next| one.name < next.name));
-        for file in FILES {
+        for file in FILES.iter() {
             let sizes: Vec<_> = file.coded.iter().map(|(_, form)| form.len()).collect();
             assert!(sizes.is_sorted(), "{}: {sizes:?}", file.name);
             assert!(sizes.iter().all(|size| *size < file.identity.len()), "{}", file.name);
