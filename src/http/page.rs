@@ -136,7 +136,8 @@ async fn file(path: &str, request: Request) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if let Some(coding) = coding {
+    // A 304 is about what the client has, which it knows how to read.
+    if let Some(coding) = coding.filter(|_| !unchanged) {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
     if !file.coded.is_empty() {
