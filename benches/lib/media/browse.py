@@ -106,7 +106,7 @@ class Watch:
 def run(report: Report, given: Namespace) -> None:
     made = files.reel(given.files, given.seed)
     count = given.minutes * A_MINUTE
-    with files.Folder(made) as folder, peers.Evensong(report.complaints, folder.root, "--media-cache-bytes", "0") as server:
+    with files.Folder(made) as folder, peers.Evensong(report.complaints, folder.root, "--media-hot-bytes", "0") as server:
         targets = list(zip(made, server.paths(made), strict=True))
         browsers = Browsers(server.address, targets, given.pace)
         browsers.browse(WARM_UP_GETS)

@@ -92,7 +92,7 @@ def start(name: str, complaints: list[str], root: Path) -> Peer:
         return Nginx(root)
     if name == "express":
         return Express(root)
-    return Evensong(complaints, root, *(("--media-cache-bytes", "0") if name != "evensong" else ()), name=name)
+    return Evensong(complaints, root, *(("--media-hot-bytes", "0") if name != "evensong" else ()), name=name)
 
 
 def versions(names: list[str]) -> str:

@@ -61,7 +61,7 @@ class Download:
 def run(report: Report, given: Namespace) -> None:
     made = files.reel(given.files, given.seed)
     with files.Folder(made) as folder:
-        for what, settings in (("hot", ()), ("evicted", ("--media-cache-bytes", str(SMALL_CACHE_BYTES)))):
+        for what, settings in (("hot", ()), ("evicted", ("--media-hot-bytes", str(SMALL_CACHE_BYTES)))):
             with peers.Evensong(report.complaints, folder.root, *settings) as server:
                 report.figures += _figures(what, server, made, given)
 
