@@ -71,7 +71,7 @@ pub async fn open_stream(
         let departure = peer.departure.clone();
         let ear = Ear { after, follows, knows_place: true, owner: id, departure };
         let listener = dialogue.listen(ear)?;
-        Ok(events::answer(listener, page::thinking_sound(), services.metrics.clone()))
+        Ok(events::answer(listener, page::thinking_sound(), &services))
     });
     match answered {
         Ok(answer) => Ok(answer),

@@ -121,6 +121,15 @@ pub async fn list(
     Ok(json(StatusCode::OK, &listing, cost))
 }
 
+/// Has a picture's address be the one under which it lasts, where it is a file of ours that is known.
+pub fn last(media: Option<&Media>, address: &mut Option<String>) {
+    if let (Some(media), Some(plain)) = (media, &address)
+        && let Some(lasting) = media.lasting(plain)
+    {
+        *address = Some(lasting);
+    }
+}
+
 fn enabled(services: &Services) -> Result<&Media, Problem> {
     let missing =
         || Problem::not_configured("no media are served here: media.root has no place for them");

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::error::{ApiError, Problem};
 use super::extract::{Pairs, Path};
+use super::media::last;
 use super::request_id::RequestId;
 use super::{Peer, Services};
 use crate::bounds::Stake;
@@ -62,7 +63,8 @@ pub async fn find(
     let (question, limit, cursor) = question(pairs)?;
     let asking = Asking::begin(&services, &peer, &id, found_bytes(limit, false))?;
     let found = search.page(question, limit, cursor.as_deref(), &asking.asker).await;
-    let (found, next_cursor) = found.map_err(ApiError::from)?;
+    let (mut found, next_cursor) = found.map_err(ApiError::from)?;
+    found.hits.iter_mut().for_each(|hit| last(services.media.as_ref(), &mut hit.document.media));
     let relation = if found.is_more { "gte" } else { "eq" };
     let page = Page {
         took_ms: began.elapsed().as_millis() as u64,

@@ -606,3 +606,42 @@ async fn a_download_that_nobody_takes_is_within_what_is_reserved_and_cut() {
         house.server.idle().await;
     }
 }
+
+#[tokio::test]
+async fn hits_and_sources_name_pictures_by_the_addresses_under_which_they_last() {
+    let (content, data) = (gif(17, 100), tempfile::tempdir().expect("a folder"));
+    let data = data.path().to_str().expect("UTF-8");
+    let house =
+        House::start(&[("cat.gif", &content)], &[("data", data), ("search.guide", "false")]).await;
+    assert_eq!(house.server.get("/media/cat.gif").await.status, 200, "from now on it is known");
+    let documents = [
+        ("a", "/media/cat.gif"),
+        ("b", "/media/nobody.gif"),
+        ("c", "https://example.org/media/cat.gif"),
+    ]
+    .map(|(id, media)| {
+        let text = "The quokka naps in the shade of a pepper tree.";
+        serde_json::json!({"id": id, "title": "Quokka", "text": text, "media": media}).to_string()
+            + "\n"
+    });
+    let mut client = house.server.connect().await;
+    assert_eq!(
+        client.post("/api/search/documents", documents.concat().as_bytes()).await.status,
+        200
+    );
+    let hits = house.server.get("/api/search?q=quokka").await.json()["hits"].clone();
+    let lasting = format!("/media/cat.{}.gif", hash(&content));
+    for (id, expected) in
+        [("a", &*lasting), ("b", "/media/nobody.gif"), ("c", "https://example.org/media/cat.gif")]
+    {
+        let hit = hits.as_array().expect("hits").iter().find(|hit| hit["id"] == id).expect(id);
+        assert_eq!(hit["media"], expected);
+    }
+    let asked = serde_json::json!({"text": "Where does the quokka nap?", "format": "pcm"});
+    let told = client.post("/api/voice/converse", asked.to_string().as_bytes()).await.json();
+    let events =
+        house.server.get(told["streams"]["events"].as_str().expect("an address")).await.body;
+    let events = String::from_utf8(events).expect("text");
+    let sources = events.split("event: sources\ndata: ").nth(1).expect("sources");
+    assert!(sources.split("\n\n").next().is_some_and(|data| data.contains(&lasting)), "{sources}");
+}

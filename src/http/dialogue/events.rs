@@ -21,13 +21,17 @@ use crate::bounds::ring::Broken;
 use crate::dialogue::frame::{Frame, Indicator};
 use crate::dialogue::listen::Listener;
 use crate::http::error::ApiError;
+use crate::http::{Services, media};
 use crate::limits::HEARTBEAT_EVERY;
+use crate::media::Media;
 use crate::metrics::Metrics;
 
 /// An event stream of what `listener` hears.
-pub fn answer(listener: Listener, asset: &'static str, metrics: Metrics) -> Response {
+pub fn answer(listener: Listener, asset: &'static str, services: &Services) -> Response {
     let heartbeat = Box::pin(sleep(HEARTBEAT_EVERY));
-    let events = Events { listener, asset, metrics, heartbeat, has_begun: false, is_over: false };
+    let (metrics, media) = (services.metrics.clone(), services.media.clone());
+    let (has_begun, is_over) = (false, false);
+    let events = Events { listener, asset, metrics, media, heartbeat, has_begun, is_over };
     let mut response = head();
     *response.body_mut() = Body::from_stream(events);
     response
@@ -53,6 +57,7 @@ struct Events {
     listener: Listener,
     asset: &'static str,
     metrics: Metrics,
+    media: Option<Media>,
     heartbeat: Pin<Box<Sleep>>,
     has_begun: bool,
     is_over: bool,
@@ -125,7 +130,11 @@ impl Events {
                 }
                 ("audio", data)
             }
-            Frame::Sources(hits) => ("sources", json!({"hits": hits})),
+            Frame::Sources(hits) => {
+                let mut hits = hits.clone();
+                hits.iter_mut().for_each(|hit| media::last(self.media.as_ref(), &mut hit.media));
+                ("sources", json!({"hits": hits}))
+            }
             Frame::Interrupted { heard_text, history, .. } => (
                 "interrupted",
                 json!({"epoch": epoch, "heard_text": heard_text, "history": history}),
