@@ -29,6 +29,7 @@ fn rendered() -> String {
     drop(m.upstream_age.get_or_create(&upstreams));
     drop(m.upstream_requests.get_or_create(&UpstreamRequestLabel { upstream, outcome: "open" }));
     drop(m.speech_fallbacks.get_or_create(&FallbackLabel { from: "openai", to: "espeak" }));
+    m.media(Served::Hot, 1);
     drop(m.ledger_disagreement.get_or_create(&WhatLabel { of: "fds" }));
     drop(m.memory_bytes.get_or_create(&MemoryLabel { kind: "rss" }));
     drop(m.memory_slope.get_or_create(&BoundLabel { bound: "low" }));
