@@ -266,7 +266,7 @@ impl Media {
 
     async fn look(&self, entry: &Arc<Entry>) -> Result<Arc<Entry>, MediaError> {
         let (root, name) = (self.0.root.clone(), Arc::clone(&entry.name));
-        let looked = self.0.spawner.blocking("media look", move || root.file(&name)).await;
+        let looked = self.0.spawner.errand("media look", move || root.look(&name)).await;
         match looked.ok_or(MediaError::Leaving)? {
             Ok((_, stamp)) if entry.still_is(&stamp) => Ok(Arc::clone(entry)),
             Ok(_) => self.learn_anew(entry).await,
@@ -317,7 +317,7 @@ impl Media {
         let _place = self.0.learners.acquire().await.map_err(|_| MediaError::Leaving)?;
         let (root, file) = (self.0.root.clone(), name.to_string());
         let learnt =
-            self.0.spawner.blocking("media hash", move || catalogue::learn(&root, &file)).await;
+            self.0.spawner.errand("media hash", move || catalogue::learn(&root, &file)).await;
         match learnt.ok_or(MediaError::Leaving)? {
             Ok(Some(entry)) => {
                 self.0.metrics.media_hashed.inc();
@@ -356,7 +356,7 @@ impl Media {
     async fn scan(&self) {
         let root = self.0.root.clone();
         let walk = move || store::walk(&root, limits::MEDIA_FILES);
-        let names = match self.0.spawner.blocking("media look", walk).await {
+        let names = match self.0.spawner.errand("media look", walk).await {
             Some(Ok(names)) => names,
             Some(Err(error)) => {
                 return tracing::error!(%error, "the folder of media cannot be read");
@@ -390,7 +390,7 @@ impl Media {
 
     async fn write_index(&self) {
         let this = self.clone();
-        let kept = self.0.spawner.blocking("media index", move || this.0.catalogue.keep()).await;
+        let kept = self.0.spawner.errand("media index", move || this.0.catalogue.keep()).await;
         if let Some(Err(error)) = kept {
             tracing::warn!(%error, "what is known of media cannot be kept; the next start hashes it again");
         }
@@ -400,7 +400,7 @@ impl Media {
     async fn make_samples(&self) {
         let root = self.0.root.clone();
         let walk = move || store::walk(&root, 1);
-        let is_empty = self.0.spawner.blocking("media look", walk).await;
+        let is_empty = self.0.spawner.errand("media look", walk).await;
         if !matches!(is_empty, Some(Ok(names)) if names.is_empty()) {
             return;
         }
@@ -421,7 +421,7 @@ impl Media {
 
     async fn make_sample(&self, number: usize) -> Result<(), MediaError> {
         let mut incoming = self.begin(&samples::name(number)).await?;
-        let made = self.0.spawner.blocking("media sample", move || samples::sample(number)).await;
+        let made = self.0.spawner.errand("media sample", move || samples::sample(number)).await;
         let bytes = Bytes::from(made.ok_or(MediaError::Leaving)?);
         incoming = incoming.write(vec![bytes]).await?;
         incoming.finish().await.map(drop)

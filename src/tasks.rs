@@ -163,7 +163,25 @@ impl Spawner {
         owner: &'static str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let entry = self.0.ledger.enter(Kind::Blocking, owner, 0);
+        self.block(Kind::Blocking, owner, work).await
+    }
+
+    /// As [`Spawner::blocking`], for what the server does for itself: it is nobody's that outlives its client.
+    pub async fn errand<T: Send + 'static>(
+        &self,
+        owner: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.block(Kind::Errand, owner, work).await
+    }
+
+    async fn block<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        owner: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let entry = self.0.ledger.enter(kind, owner, 0);
         let work = move || {
             let _entry = entry;
             work()
@@ -265,6 +283,19 @@ mod tests {
         scope.spawner().spawn(Kind::Task, "deaf", std::future::pending());
         assert_eq!(scope.stop(Duration::from_secs(1)).await, Stopped::Hard(1));
         assert!(ledger.is_idle());
+    }
+
+    #[tokio::test]
+    async fn what_the_server_does_for_itself_is_no_clients_that_has_gone() {
+        let (scope, ledger) = scope();
+        let spawner = scope.spawner();
+        let books = ledger.clone();
+        let seen = spawner.errand("t", move || (books.is_idle(), books.live(Kind::Errand)));
+        assert_eq!(seen.await, Some((true, 1)));
+        let books = ledger.clone();
+        let seen = spawner.blocking("t", move || (books.is_idle(), books.live(Kind::Blocking)));
+        assert_eq!(seen.await, Some((false, 1)));
+        assert_eq!((ledger.live(Kind::Errand), ledger.live(Kind::Blocking)), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

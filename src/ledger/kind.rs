@@ -67,7 +67,7 @@ kinds! {
     Search = "search", standing: false, fds: 0;
     /// A file that is sent to a client, until its last byte is gone.
     MediaDownload = "media_download", standing: false, fds: 0;
-    /// An open file of media: one that is sent, read, looked at or written.
+    /// An open file of media: one that is sent, taken into memory, or put.
     MediaFile = "media_file", standing: false, fds: 1;
     /// A request to an upstream, from its turn to the last byte of its answer.
     UpstreamRequest = "upstream_request", standing: false, fds: 0;
@@ -75,6 +75,8 @@ kinds! {
     Task = "task", standing: false, fds: 0;
     /// Work that blocks a thread until it is done.
     Blocking = "blocking", standing: false, fds: 0;
+    /// The same, of what the server does for itself, whether a client is there or not.
+    Errand = "errand", standing: true, fds: 0;
     /// A task that lives as long as the server.
     Service = "service", standing: true, fds: 0;
     /// A timer that lives as long as the server.
@@ -89,6 +91,8 @@ kinds! {
     AdminTask = "admin_task", standing: true, fds: 0;
     /// A phrase that is kept: bytes of the cache, which are its own and not a client's.
     Phrase = "phrase", standing: true, fds: 0;
+    /// A file of media, or a folder, that is being looked at: as long as that takes, whoever asked for it.
+    MediaLook = "media_look", standing: true, fds: 1;
     /// The folder of media.
     MediaRoot = "media_root", standing: true, fds: 1;
     /// A file of media in memory: bytes of the cache, which are its own and not a client's.

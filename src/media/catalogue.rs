@@ -199,7 +199,7 @@ fn write(file: &Path, kept: &[Kept]) -> io::Result<()> {
 /// Finds out what a file is, by reading all of it. It blocks. None where it is no medium.
 pub fn learn(root: &Root, name: &str) -> io::Result<Option<Entry>> {
     let Some(named) = kind::of_name(name) else { return Ok(None) };
-    let (mut file, mut before) = root.file(name)?;
+    let (mut file, mut before) = root.look(name)?;
     for _ in 0..limits::MEDIA_OPEN_TRIES {
         let mut head = Vec::with_capacity(limits::MEDIA_HEAD_BYTES);
         file.by_ref().take(limits::MEDIA_HEAD_BYTES as u64).read_to_end(&mut head)?;

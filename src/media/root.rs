@@ -87,7 +87,16 @@ impl Root {
 
     /// The file of that name, to be read, and what it was at this moment.
     pub fn file(&self, name: &str) -> io::Result<(Owned<File>, Stamp)> {
-        let entry = self.ledger.enter(Kind::MediaFile, "media", 0);
+        self.open_as(Kind::MediaFile, name)
+    }
+
+    /// As [`Root::file`], to find out what it is.
+    pub fn look(&self, name: &str) -> io::Result<(Owned<File>, Stamp)> {
+        self.open_as(Kind::MediaLook, name)
+    }
+
+    fn open_as(&self, kind: Kind, name: &str) -> io::Result<(Owned<File>, Stamp)> {
+        let entry = self.ledger.enter(kind, "media", 0);
         // A FIFO would wait for whoever writes to it.
         let file = File::from(self.beneath(name, READ | OFlags::NONBLOCK | OFlags::NOCTTY)?);
         let stamp = stamp(file.as_fd())?;
@@ -96,7 +105,7 @@ impl Root {
 
     /// The folder in which the file of that name is or would be, and the last part of the name.
     pub fn folder_of<'a>(&self, name: &'a str, makes: bool) -> io::Result<(Folder, &'a str)> {
-        let entry = self.ledger.enter(Kind::MediaFile, "media", 0);
+        let entry = self.ledger.enter(Kind::MediaLook, "media", 0);
         let Some((folders, file)) = name.rsplit_once('/') else {
             let same = rustix::io::fcntl_dupfd_cloexec(&**self.folder, 0)?;
             return Ok((Folder(Owned::new(same, entry)), name));
@@ -123,7 +132,7 @@ impl Root {
     /// Says what lies in the folder `name`, and in the root where that is empty: the name of each, and whether it is a folder.
     /// Hidden ones, links and what else is no file are passed over.
     pub fn list(&self, name: &str, mut found: impl FnMut(&str, bool)) -> io::Result<()> {
-        let entry = self.ledger.enter(Kind::MediaFile, "media", 0);
+        let entry = self.ledger.enter(Kind::MediaLook, "media", 0);
         let folder = match name {
             "" => rustix::fs::openat(&**self.folder, ".", READ | OFlags::DIRECTORY, Mode::empty())?,
             name => self.beneath(name, READ | OFlags::DIRECTORY)?,

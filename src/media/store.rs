@@ -113,7 +113,7 @@ impl Drop for Draft {
 /// Takes the file of that name away.
 pub fn remove(root: &Root, name: &str) -> Result<(), MediaError> {
     // What is no file is not there.
-    drop(root.file(name)?);
+    drop(root.look(name)?);
     let (folder, last) = root.folder_of(name, false)?;
     folder.remove(last)?;
     Ok(folder.sync()?)
@@ -132,7 +132,7 @@ pub fn clear(root: &Root, folder: &str) -> io::Result<()> {
         }
     })?;
     for draft in drafts {
-        let (_, stamp) = root.file(&draft)?;
+        let (_, stamp) = root.look(&draft)?;
         let age = now().duration_since(stamp.modified()).unwrap_or(Duration::ZERO);
         if age >= MEDIA_DRAFT_OLD {
             let (folder, last) = root.folder_of(&draft, false)?;

@@ -138,7 +138,7 @@ impl Embedded {
         loop {
             let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
             let (inner, batch, guide) = (Arc::clone(&self.0), Arc::clone(&batch), guide.clone());
-            let written = self.0.spawner.blocking("index", move || {
+            let written = self.0.spawner.errand("index", move || {
                 let outcomes = writer.write(&inner.index, &inner.fields, &batch, guide)?;
                 inner.reload()?;
                 Ok(outcomes)
@@ -314,7 +314,7 @@ impl Index for Embedded {
         async move {
             let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
             let inner = Arc::clone(&self.0);
-            let forgotten = self.0.spawner.blocking("index", move || {
+            let forgotten = self.0.spawner.errand("index", move || {
                 let query = inner.fields.passes_before(before);
                 let there = Ranked { sort: Sort::Newest, after: None, limit: 1 };
                 let there = inner.searcher()?.search(&*query, &there);

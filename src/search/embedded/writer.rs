@@ -179,7 +179,7 @@ impl Writer {
     /// Closes it.
     pub async fn close_now(&mut self) {
         let Some(Open { writer, _entry, .. }) = self.open.take() else { return };
-        let closing = self.spawner.blocking("index", move || {
+        let closing = self.spawner.errand("index", move || {
             // What is being merged is finished, or it would be begun again the next time.
             if let Err(error) = writer.wait_merging_threads() {
                 tracing::warn!(%error, "segments of the index could not be merged");
