@@ -1,4 +1,4 @@
-"""What a test changes of the machine under one server: its memory's limit, and its clock."""
+"""What a test changes of the machine under one server: its memory's limit, its clock, and its disk."""
 
 from __future__ import annotations
 
@@ -39,6 +39,23 @@ def memory_cgroup(limit: int) -> Iterator[Path]:
                 break
             except OSError:
                 time.sleep(0.05)
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A file system of its own that has room for `size` bytes."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        skip(f"a small disk cannot be had here ({error.strerror})")
+    if mounted.returncode != 0:
+        skip(f"a small disk cannot be had here ({mounted.stderr.strip()})")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def _read(path: Path) -> str:

@@ -1,7 +1,7 @@
 """A host that gives out: of descriptors, of memory, of a clock that can be believed.
 
 Purpose: the server says so, waits without a spin, costs nobody his stream, and is itself again when
-the host is. The memory cgroup needs root, the clock a C compiler.
+the host is. The memory cgroup and the small disk need root, the clock a C compiler.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 import together
 from client import Connection
 from house import Server, alive, serve, until
-from machine import Clock, killed_for_memory, memory_cgroup
+from machine import Clock, killed_for_memory, memory_cgroup, small_disk
 
 MIB = 1024 * 1024
 FEW_FILES = 64
@@ -192,9 +192,35 @@ async def listen(server: Server, seconds: float) -> int:
     return gaps
 
 
+async def full_disk(folder: Path) -> None:
+    """A picture for which the disk has no room: 507, and nothing of it stays; what was there is served as before."""
+    first, second = (b"GIF89a" + bytes([n]) * size for n, size in ((1, 500_000), (2, 700_000)))
+
+    async def put(server: Server, name: str, content: bytes) -> int:
+        connection = await Connection.open(server.address)
+        head = f"PUT /media/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+        # Not waited for: it may be refused before all of it is sent.
+        connection.writer.write(head.encode() + content)
+        reply = await asyncio.wait_for(connection.head(), client.PATIENCE_SECONDS)
+        connection.close()
+        return reply.status
+
+    with small_disk(folder / "disk", MIB) as disk:
+        async with serve("--media-root", str(disk), "--insecure-admin") as server:
+            assert await put(server, "first.gif", first) == 201
+            assert await put(server, "second.gif", second) == 507
+            assert sorted(os.listdir(disk)) == ["first.gif"]
+            assert (await client.get(server.address, "/media/first.gif")).body == first
+            assert (await client.get(server.address, "/media/second.gif")).status == 404
+            gone = b"DELETE /media/first.gif HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            assert (await client.once(server.address, gone)).status == 204
+            assert await put(server, "second.gif", second) == 201
+            await server.settle()
+
+
 CASES = {
     case.__name__: case
-    for case in (clock_that_jumps, few_files, fewer_files_while_running, little_memory)
+    for case in (clock_that_jumps, few_files, fewer_files_while_running, little_memory, full_disk)
 }
 
 
