@@ -328,7 +328,9 @@ mod tests {
         assert_eq!((lingering(), ledger.items(None)[0].left_ms), (0, None));
         client.note();
         std::thread::yield_now();
-        assert_eq!((lingering(), ledger.items(None)[0].left_ms), (1, Some(0)));
+        // Since a moment ago, however busy the machine.
+        let left_ms = ledger.items(None)[0].left_ms;
+        assert!(lingering() == 1 && left_ms.is_some_and(|left| left < 60_000), "{left_ms:?}");
         assert_eq!(ledger.lingering(Duration::from_secs(60)), [0; Kind::ALL.len()]);
         drop(entry);
         assert_eq!(lingering(), 0);
