@@ -107,3 +107,22 @@ function sentence(message) {
     const first = text.charAt(0).toUpperCase() + text.slice(1);
     return /[.!?…)]$/.test(first) ? first : `${first}.`;
 }
+
+/** What stands at `path` as JSON, within so many milliseconds, or a Failure. */
+export async function json(path, signal, deadlineMs) {
+    try {
+        const within = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
+        const answer = await (await ask(path, { signal: within })).json();
+        // It may have been on its way already when nobody wanted it any more.
+        signal.throwIfAborted();
+        return answer;
+    } catch (error) {
+        if (signal.aborted || error instanceof Failure) throw error;
+        throw error instanceof SyntaxError ? unreadable() : unreachable();
+    }
+}
+
+/** What to say of an answer that is none. */
+export function unreadable() {
+    return new Failure("the server's answer cannot be read");
+}

@@ -1,7 +1,7 @@
 // Asks the server's search, each time within a deadline. Invariant: what comes out has the shape said here, or is a Failure;
 // an abort by whoever asked is thrown as it came.
 
-import { Failure, ask, at, unreachable } from "./api.js";
+import { at, json, unreadable } from "./api.js";
 import { isAmount } from "./words.js";
 
 /** The server gives up after 2 s. */
@@ -11,7 +11,7 @@ const TITLES = 3;
 
 /** {hits, total, about, cursor, backend, tookMs}: the page of an address. */
 export async function find(address, signal) {
-    const page = await json(address, signal);
+    const page = await json(address, signal, DEADLINE_MS);
     const { hits, total, next_cursor: cursor, backend, took_ms: tookMs } = page ?? {};
     if (!Array.isArray(hits)) throw unreadable();
     return {
@@ -26,7 +26,8 @@ export async function find(address, signal) {
 
 /** {title, text, creator, url}: a whole document. */
 export async function read(id, signal) {
-    const { title, text: whole, creator, url } = (await json(`api/search/${encodeURIComponent(id)}`, signal)) ?? {};
+    const answer = await json(`api/search/${encodeURIComponent(id)}`, signal, DEADLINE_MS);
+    const { title, text: whole, creator, url } = answer ?? {};
     return { title: text(title), text: text(whole), creator: text(creator), url: text(url) };
 }
 
@@ -41,29 +42,12 @@ export function source(hit) {
 export async function titles(beginning, signal) {
     try {
         const query = new URLSearchParams({ q: beginning, limit: TITLES });
-        const { suggestions } = await json(`api/search/suggest?${query}`, signal);
+        const { suggestions } = await json(`api/search/suggest?${query}`, signal, DEADLINE_MS);
         return suggestions.map((suggestion) => text(suggestion?.text)).filter(Boolean);
     } catch (error) {
         if (signal.aborted) throw error;
         return [];
     }
-}
-
-async function json(path, signal) {
-    try {
-        const within = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
-        const answer = await (await ask(path, { signal: within })).json();
-        // It may have been on its way already when nobody wanted it any more.
-        signal.throwIfAborted();
-        return answer;
-    } catch (error) {
-        if (signal.aborted || error instanceof Failure) throw error;
-        throw error instanceof SyntaxError ? unreadable() : unreachable();
-    }
-}
-
-function unreadable() {
-    return new Failure("the server's answer cannot be read");
 }
 
 /** A hit with all of its parts; what an index says is believed in nothing that the browser would act on. */

@@ -1,7 +1,7 @@
 // The listing of this server's media, page by page. Invariant: what comes out is of this server, can be shown by a browser,
 // and has its hash in its address, so that it is fetched once; or it is a Failure.
 
-import { Failure, ask, at, unreachable } from "./api.js";
+import { at, json, unreadable } from "./api.js";
 import { isAmount } from "./words.js";
 
 const DEADLINE_MS = 5_000;
@@ -17,25 +17,9 @@ const HASHED = /\.[0-9a-f]{16,64}(\.[^./]+)?$/;
 /** {files, next}: those behind the name `after`, or the first; `next` is null at the end. */
 export async function list(after, signal) {
     const query = new URLSearchParams({ limit: PAGE, ...(after !== null && { after }) });
-    const { files, next } = (await json(`media/?${query}`, signal)) ?? {};
+    const { files, next } = (await json(`media/?${query}`, signal, DEADLINE_MS)) ?? {};
     if (!Array.isArray(files)) throw unreadable();
     return { files: files.flatMap(complete), next: typeof next === "string" ? next : null };
-}
-
-async function json(path, signal) {
-    try {
-        const within = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
-        const answer = await (await ask(path, { signal: within })).json();
-        signal.throwIfAborted();
-        return answer;
-    } catch (error) {
-        if (signal.aborted || error instanceof Failure) throw error;
-        throw error instanceof SyntaxError ? unreadable() : unreachable();
-    }
-}
-
-function unreadable() {
-    return new Failure("the server's answer cannot be read");
 }
 
 /** One that can be shown, in a list; others are in none. */
