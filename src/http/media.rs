@@ -20,6 +20,7 @@ use super::body::Cost;
 use super::error::{ApiError, Problem};
 use super::extract::{Pairs, Path};
 use super::request_id::RequestId;
+use super::search::limit;
 use super::{Peer, Services, body};
 use crate::limits::{MEDIA_LISTED, MEDIA_LISTED_BYTES, MEDIA_LISTED_MOST};
 use crate::media::name::Name;
@@ -74,10 +75,9 @@ pub async fn get(
     let asked = Asked { services: &services, peer: &peer, id: &id, media };
     for _ in 0..2 {
         let entry = media.find(&name).await.map_err(ApiError::from)?;
-        match asked.answer(&entry, request.method(), request.headers()).await? {
-            Some(response) => return Ok(response),
-            // It changed meanwhile, and is looked at once more.
-            None => continue,
+        // Where it changed meanwhile, it is looked at once more.
+        if let Some(response) = asked.answer(&entry, request.method(), request.headers()).await? {
+            return Ok(response);
         }
     }
     Err(ApiError::from(MediaError::Changing).into())
@@ -106,14 +106,7 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let media = enabled(&services)?;
     let said = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| &**value);
-    let most = match said("limit").map(str::parse::<usize>) {
-        None => MEDIA_LISTED,
-        Some(Ok(most)) if (1..=MEDIA_LISTED_MOST).contains(&most) => most,
-        Some(_) => {
-            let would_do = format!("a whole number between 1 and {MEDIA_LISTED_MOST}");
-            return Err(ApiError::query("limit", &would_do).into());
-        }
-    };
+    let most = limit(said("limit"), MEDIA_LISTED, MEDIA_LISTED_MOST)?;
     let cost = body::reserve(&services, &id, most * MEDIA_LISTED_BYTES)?;
     let (entries, is_more) = media.list(said("after").unwrap_or_default(), most);
     let next = entries.last().filter(|_| is_more).map(|entry| entry.name.to_string());
@@ -168,13 +161,13 @@ impl Asked<'_> {
         let tag = format!("\"{}\"", entry.hash);
         let known = Known { etag: &tag, modified: entry.stamp.modified() };
         let length = entry.stamp.length;
-        let (ranges, served) = match decide(headers, &known) {
+        let ranges = match decide(headers, &known) {
             Outcome::Failed => return Err(ApiError::precondition_failed()),
             Outcome::NotModified => {
                 self.served(Served::NotModified, 0);
                 return Ok(Some(said_of(entry, &tag, StatusCode::NOT_MODIFIED)));
             }
-            Outcome::Go { ranges } => (ranges, Served::Hot),
+            Outcome::Go { ranges } => ranges,
         };
         // RFC 9110, 14.2: for GET alone.
         let asked = headers.get(header::RANGE).filter(|_| ranges && method == Method::GET);
@@ -185,7 +178,7 @@ impl Asked<'_> {
         if method == Method::HEAD {
             let mut response = said_of(entry, &tag, StatusCode::OK);
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-            self.served(served, 0);
+            self.served(Served::Hot, 0);
             return Ok(Some(response));
         }
         let stake = send::reserve(self.services, self.peer, self.id)?;

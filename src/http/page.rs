@@ -16,6 +16,7 @@ use self::accept::Accepted;
 use self::files::File;
 use super::error::{self, ApiError};
 use super::extract::Path;
+use super::media::conditions;
 
 const POLICY: &str = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
@@ -116,7 +117,7 @@ async fn file(path: &str, request: Request) -> Response {
         Some(coding) => format!("\"{}-{}\"", file.hash, coding.name()),
         None => format!("\"{}\"", file.hash),
     };
-    let unchanged = is_known(request.headers(), &tag);
+    let unchanged = conditions::has(request.headers(), &tag);
     let mut response = Response::new(match unchanged {
         true => Body::empty(),
         false => Body::from(Bytes::from_static(bytes)),
@@ -152,16 +153,6 @@ async fn file(path: &str, request: Request) -> Response {
 /// What a cache in between must know: that the same address has other bytes for others.
 fn vary(headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-}
-
-/// Whether the client has what that tag stands for: RFC 9110, 13.1.2, where comparison is weak.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let known =
-        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    known
-        .flat_map(|known| known.split(','))
-        .map(str::trim)
-        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -257,7 +257,8 @@ fn question(pairs: Vec<(String, String)>) -> Result<(Question, usize, Option<Str
     Ok((question, most, cursor))
 }
 
-fn limit(said: Option<&str>, usual: usize, most: usize) -> Result<usize, ApiError> {
+/// How many are wanted at once: what is `said`, else the `usual` number.
+pub(super) fn limit(said: Option<&str>, usual: usize, most: usize) -> Result<usize, ApiError> {
     let Some(said) = said else { return Ok(usual) };
     let number = said.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| ApiError::query("limit", &format!("a whole number between 1 and {most}")))

@@ -36,6 +36,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Of a file that was read just now.
+    pub fn new(name: &str, stamp: Stamp, hash: String, kind: Kind) -> Self {
+        let (seen, is_fresh) = (Mutex::new(Instant::now()), stamp.is_fresh(now()));
+        Self { name: name.into(), stamp, hash, kind, seen, is_fresh }
+    }
+
     /// Where it is found for good.
     pub fn address(&self) -> String {
         super::name::address(&self.name, &self.hash)
@@ -217,17 +223,7 @@ pub fn learn(root: &Root, name: &str) -> io::Result<Option<Entry>> {
         }
         let after = stamp(std::os::fd::AsFd::as_fd(&*file))?;
         if before == after {
-            let is_fresh = after.is_fresh(now());
-            let seen = Mutex::new(Instant::now());
-            let hash = digits(&hasher.finalize());
-            return Ok(Some(Entry {
-                name: name.into(),
-                stamp: after,
-                hash,
-                kind: named,
-                seen,
-                is_fresh,
-            }));
+            return Ok(Some(Entry::new(name, after, digits(&hasher.finalize()), named)));
         }
         // Somebody writes to it.
         before = after;

@@ -73,10 +73,10 @@ impl Hot {
             return Err(Cold::NoRoom);
         }
         // By content: a file that changed is another one, and two of one content are one.
-        let key: Arc<str> = entry.hash.as_str().into();
-        if let Some(bytes) = self.kept.get(&key).await {
+        if let Some(bytes) = self.kept.get(&*entry.hash).await {
             return Ok(bytes);
         }
+        let key: Arc<str> = entry.hash.as_str().into();
         let read = self.read(entry, root, spawner);
         self.kept.try_get_with(key, read).await.map_err(|error| *error)
     }

@@ -3,14 +3,15 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::catalogue::{Entry, learn};
+use super::catalogue::{Entry, digits, learn};
 use super::kind::{self, Kind};
-use super::root::{Folder, Root, now};
+use super::root::{Folder, Root, now, stamp};
 use super::{MediaError, kind_error};
 use crate::ledger::{Ledger, Owned};
 use crate::limits::{MEDIA_DRAFT_OLD, MEDIA_HEAD_BYTES};
@@ -78,14 +79,14 @@ impl Draft {
             Ok(()) => self.draft.clear(),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let there = learn(&self.root, &self.name)?.ok_or(MediaError::Exists)?;
-                let is_same = there.hash == super::catalogue::digits(&self.hasher.finalize());
+                let is_same = there.hash == digits(&self.hasher.finalize());
                 return if is_same { Ok(Put::Same(there)) } else { Err(MediaError::Exists) };
             }
             Err(error) => return Err(error.into()),
         }
-        // Read once more, from the kernel's memory: what is said of it is of what is there.
-        let made = learn(&self.root, &self.name)?;
-        made.map(Put::Made).ok_or_else(|| kind_error(&self.name))
+        // Behind its naming, which is a change of its times.
+        let stamp = stamp(self.file.as_fd())?;
+        Ok(Put::Made(Entry::new(&self.name, stamp, digits(&self.hasher.finalize()), self.named)))
     }
 
     fn check(&self) -> Result<(), MediaError> {

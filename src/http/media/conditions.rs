@@ -48,7 +48,7 @@ pub fn decide(headers: &HeaderMap, known: &Known) -> Outcome {
         return Outcome::Failed;
     }
     if says(&header::IF_NONE_MATCH) {
-        if lists(headers, &header::IF_NONE_MATCH, known.etag, Comparison::Weak) {
+        if has(headers, known.etag) {
             return Outcome::NotModified;
         }
     } else if date(headers, &header::IF_MODIFIED_SINCE).is_some_and(|since| known.modified <= since)
@@ -56,6 +56,11 @@ pub fn decide(headers: &HeaderMap, known: &Known) -> Outcome {
         return Outcome::NotModified;
     }
     Outcome::Go { ranges: !says(&header::IF_RANGE) || is_same(headers, known) }
+}
+
+/// Whether If-None-Match says that the client has what `etag` stands for (13.1.2: comparison is weak).
+pub fn has(headers: &HeaderMap, etag: &str) -> bool {
+    lists(headers, &header::IF_NONE_MATCH, etag, Comparison::Weak)
 }
 
 /// Whether `PUT` and `DELETE` may go on, of a file that is there or not.
