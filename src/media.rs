@@ -266,9 +266,15 @@ impl Media {
     }
 
     async fn look(&self, entry: &Arc<Entry>) -> Result<Arc<Entry>, MediaError> {
-        let (root, name) = (self.0.root.clone(), Arc::clone(&entry.name));
-        let looked = self.0.spawner.errand("media look", move || root.look(&name)).await;
-        match looked.ok_or(MediaError::Leaving)? {
+        let looked = match self.0.root.file_at_once(&entry.name) {
+            Some(looked) => looked,
+            None => {
+                let (root, name) = (self.0.root.clone(), Arc::clone(&entry.name));
+                let looked = self.0.spawner.errand("media look", move || root.look(&name)).await;
+                looked.ok_or(MediaError::Leaving)?
+            }
+        };
+        match looked {
             Ok((_, stamp)) if entry.still_is(&stamp) => Ok(Arc::clone(entry)),
             Ok(_) => self.learn_anew(entry).await,
             Err(error) => {

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio_stream::Stream;
 
@@ -22,13 +22,32 @@ pub struct Cold {
     file: Arc<Owned<File>>,
     promised: Stamp,
     spawner: Spawner,
+    spare: Arc<Spare>,
 }
+
+/// What the last piece lay in, for the next: one that is new costs as much as reading into it.
+#[derive(Default)]
+struct Spare(Mutex<Option<Vec<u8>>>);
 
 /// Bytes on their way, counted until they are sent.
 struct Piece {
-    bytes: Bytes,
+    bytes: Vec<u8>,
+    spare: Arc<Spare>,
     _held: crate::bounds::budget::Held,
     _stake: Arc<Stake>,
+}
+
+impl Spare {
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, count: usize) -> Vec<u8> {
+        let mut bytes = self.lock().take().unwrap_or_default();
+        // By hand: memory that is asked for as zeroed is brought in page by page.
+        bytes.resize(count, 0);
+        bytes
+    }
 }
 
 impl AsRef<[u8]> for Piece {
@@ -37,16 +56,32 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
+impl Drop for Piece {
+    fn drop(&mut self) {
+        *self.spare.lock() = Some(std::mem::take(&mut self.bytes));
+    }
+}
+
 impl Cold {
     /// Opens what `entry` knows; an error where it is not that any more.
     pub async fn open(entry: &Arc<Entry>, root: &Root, spawner: &Spawner) -> io::Result<Self> {
-        let (root, name) = (root.clone(), Arc::clone(&entry.name));
-        let opened = spawner.blocking("media open", move || root.file(&name)).await;
-        let (file, stamp) = opened.ok_or_else(|| io::Error::other("the thread died"))??;
-        match stamp == entry.stamp {
-            true => Ok(Self { file: Arc::new(file), promised: stamp, spawner: spawner.clone() }),
-            false => Err(changed()),
+        let (file, stamp) = match root.file_at_once(&entry.name) {
+            Some(opened) => opened?,
+            None => {
+                let (root, name) = (root.clone(), Arc::clone(&entry.name));
+                let opened = spawner.blocking("media open", move || root.file(&name)).await;
+                opened.ok_or_else(|| io::Error::other("the thread died"))??
+            }
+        };
+        if stamp != entry.stamp {
+            return Err(changed());
         }
+        Ok(Self {
+            file: Arc::new(file),
+            promised: stamp,
+            spawner: spawner.clone(),
+            spare: Arc::default(),
+        })
     }
 
     /// The bytes `from` … `to`, under `stake`.
@@ -65,17 +100,16 @@ impl Cold {
                 let count = (to - at).min(MEDIA_CHUNK_BYTES as u64) as usize;
                 let bytes = this.piece(at, count).await?;
                 let held = stake.hold(count as u64);
-                Ok(Some((
-                    Bytes::from_owner(Piece { bytes, _held: held, _stake: stake }),
-                    at + count as u64,
-                )))
+                let spare = Arc::clone(&this.spare);
+                let piece = Piece { bytes, spare, _held: held, _stake: stake };
+                Ok(Some((Bytes::from_owner(piece), at + count as u64)))
             }
         })
     }
 
     /// Exactly `count` bytes: at once where the kernel has them, else on a thread that may wait for the disk.
-    async fn piece(&self, at: u64, count: usize) -> io::Result<Bytes> {
-        let mut buffer = BytesMut::zeroed(count);
+    async fn piece(&self, at: u64, count: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = self.spare.take(count);
         let mut filled = 0;
         while filled < count {
             match read_now(&self.file, &mut buffer[filled..], at + filled as u64) {
@@ -99,7 +133,7 @@ impl Cold {
         }
         // Whoever writes to a file changes its times before a reader can have what was written.
         match stamp(self.file.as_fd())? == self.promised {
-            true => Ok(buffer.freeze()),
+            true => Ok(buffer),
             false => Err(changed()),
         }
     }

@@ -69,6 +69,8 @@ pub fn now() -> SystemTime {
 
 /// What is read only, where links are followed by nobody.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+/// Of a file: a FIFO would wait for whoever writes to it.
+const READ_FILE: OFlags = READ.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 impl Root {
     /// The folder at `path`, which is made where there is none.
@@ -95,12 +97,33 @@ impl Root {
         self.open_as(Kind::MediaLook, name)
     }
 
+    /// As [`Root::file`], where the kernel has all of the way to it in memory, so that nobody waits for a disk; `None` where it
+    /// has not, or cannot tell.
+    pub fn file_at_once(&self, name: &str) -> Option<io::Result<(Owned<File>, Stamp)>> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::ResolveFlags;
+            match self.resolve(name, READ_FILE, ResolveFlags::CACHED) {
+                Err(Errno::AGAIN | Errno::INTR | Errno::INVAL | Errno::NOSYS | Errno::PERM) => None,
+                opened => Some(
+                    opened.map_err(Into::into).and_then(|file| self.stamped(Kind::MediaFile, file)),
+                ),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = name;
+            None
+        }
+    }
+
     fn open_as(&self, kind: Kind, name: &str) -> io::Result<(Owned<File>, Stamp)> {
-        let entry = self.ledger.enter(kind, "media", 0);
-        // A FIFO would wait for whoever writes to it.
-        let file = File::from(self.beneath(name, READ | OFlags::NONBLOCK | OFlags::NOCTTY)?);
+        self.stamped(kind, self.beneath(name, READ_FILE)?)
+    }
+
+    fn stamped(&self, kind: Kind, file: OwnedFd) -> io::Result<(Owned<File>, Stamp)> {
         let stamp = stamp(file.as_fd())?;
-        Ok((Owned::new(file, entry), stamp))
+        Ok((Owned::new(File::from(file), self.ledger.enter(kind, "media", 0)), stamp))
     }
 
     /// The folder in which the file of that name is or would be, and the last part of the name.
@@ -160,12 +183,9 @@ impl Root {
     fn beneath(&self, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
         #[cfg(target_os = "linux")]
         {
-            use rustix::fs::ResolveFlags;
-            let resolve =
-                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             // EAGAIN: something was renamed meanwhile, and the kernel could not tell whether we are still beneath.
             for _ in 0..crate::limits::MEDIA_OPEN_TRIES {
-                match rustix::fs::openat2(&**self.folder, name, flags, Mode::empty(), resolve) {
+                match self.resolve(name, flags, rustix::fs::ResolveFlags::empty()) {
                     Err(Errno::AGAIN | Errno::INTR) => {}
                     Err(Errno::NOSYS | Errno::PERM) => return self.walk(name, flags),
                     opened => return Ok(opened?),
@@ -175,6 +195,19 @@ impl Root {
         }
         #[cfg(not(target_os = "linux"))]
         self.walk(name, flags)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn resolve(
+        &self,
+        name: &str,
+        flags: OFlags,
+        how: rustix::fs::ResolveFlags,
+    ) -> rustix::io::Result<OwnedFd> {
+        use rustix::fs::ResolveFlags;
+        let beneath =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&**self.folder, name, flags, Mode::empty(), beneath | how)
     }
 
     /// As [`Root::file`] opens one where the kernel does not help.

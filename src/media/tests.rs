@@ -142,7 +142,23 @@ fn without_the_kernels_help_names_lead_nowhere_else_either() {
         "nobody",
     ] {
         assert!(root.walked(name).is_err(), "{name}");
+        // Nor where it can tell at once. Two slashes are one to it.
+        let found = root.file_at_once(name).and_then(Result::ok);
+        assert!(found.is_none() || name == "a/../cat.gif", "{name}");
     }
+}
+
+#[test]
+fn a_file_that_the_kernel_knows_is_opened_at_once() {
+    let (folder, ledger, root) = folder(&[("cat.gif", gif(1, 10))]);
+    std::fs::create_dir(folder.path().join("folder.gif")).expect("made");
+    let (_, known) = root.file("cat.gif").expect("it opens");
+    // An old kernel or a file system that is asked each time cannot tell; then nothing is claimed.
+    if let Some(found) = root.file_at_once("cat.gif") {
+        assert_eq!(found.expect("it opens").1, known);
+    }
+    assert!(root.file_at_once("folder.gif").is_none_or(|found| found.is_err()), "no file");
+    assert_eq!(ledger.live(Kind::MediaFile), 0);
 }
 
 #[test]
