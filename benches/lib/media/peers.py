@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,8 @@ from .files import File
 NAMES = ("evensong", "evensong, cold", "nginx", "express")
 NODE = Path(__file__).resolve().parents[1] / "media_node"
 GIB = 1024 * 1024 * 1024
+# A server looks at its folder when it starts, beside answering.
+LISTED_SECONDS = 30
 IMMUTABLE = "public, max-age=31536000, immutable"
 # As one tunes it for files: the kernel copies, and descriptors are kept.
 _NGINX = """
@@ -52,13 +55,20 @@ class Evensong(Server):
         )
 
     def paths(self, files: list[File]) -> list[str]:
-        """Their hashed addresses, as the listing tells them."""
-        told, after = {}, ""
-        while after is not None:
-            page = json.loads(fetch(self.address, f"/media/?limit=100&after={quote(after)}")[2])
-            told |= {file["name"]: file["url"] for file in page["files"]}
-            after = page["next"]
-        return [told[file.name] for file in files]
+        """Their hashed addresses, as the listing tells them once it has them all."""
+        until = time.monotonic() + LISTED_SECONDS
+        while True:
+            told, after = {}, ""
+            while after is not None:
+                page = json.loads(fetch(self.address, f"/media/?limit=100&after={quote(after)}")[2])
+                told |= {file["name"]: file["url"] for file in page["files"]}
+                after = page["next"]
+            missing = [file.name for file in files if file.name not in told]
+            if not missing:
+                return [told[file.name] for file in files]
+            if time.monotonic() > until:
+                raise OSError(f"not listed after {LISTED_SECONDS} s: {', '.join(missing)}")
+            time.sleep(0.05)
 
 
 class _Plain:
