@@ -8,6 +8,7 @@ pub mod log;
 pub mod memory;
 pub mod replay;
 pub mod ring;
+pub mod signing;
 mod stake;
 mod sync;
 

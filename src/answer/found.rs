@@ -246,7 +246,10 @@ mod tests {
     #[tokio::test]
     async fn small_talk_is_answered_also_where_nothing_can_be_looked_up() {
         let index = Arc::new(Down::default());
-        let found = Found::new(Search::new(index.clone(), Signer::new([0; 32])));
+        let found = Found::new(Search::new(
+            index.clone(),
+            Signer::new(crate::bounds::signing::SigningKey::new([0; 32])),
+        ));
         let ask = async |text: &str| -> Vec<Result<Piece, AnswerError>> {
             let question = Question::new(text, History::default(), "me", Departure::default());
             found.answer(question.expect("a question")).collect().await

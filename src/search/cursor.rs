@@ -1,7 +1,6 @@
 //! Where a page of hits goes on, given out as a word that says nothing to its reader. Invariant: a cursor that is
 //! taken was signed here, for the same question; one of a snapshot is good for as long as the snapshot is kept.
 
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,15 +9,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Position, Question};
+use crate::bounds::signing::SigningKey;
 use crate::limits::{CURSOR_BYTES, SNAPSHOT_KEPT};
 
-const SIGNATURE_BYTES: usize = 16;
 /// Of what is signed; another one is of another version of Evensong.
 const VERSION: u8 = 1;
 
 /// Signs cursors, and knows its own again.
 pub struct Signer {
-    key: [u8; 32],
+    key: SigningKey,
     /// The time, in ms since 1970.
     now: fn() -> u64,
 }
@@ -48,46 +47,15 @@ struct Said {
 
 impl Signer {
     /// With `key`.
-    pub fn new(key: [u8; 32]) -> Self {
+    pub fn new(key: SigningKey) -> Self {
         Self { key, now: unix_ms }
-    }
-
-    /// With a key of its own, which nobody else knows.
-    pub fn random() -> std::io::Result<Self> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-        Ok(Self::new(key))
-    }
-
-    /// With the key kept in `folder`, which is made there if it is not yet: cursors outlive a restart.
-    pub fn kept_in(folder: &Path) -> std::io::Result<Self> {
-        use std::io::Write as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let path = folder.join("cursor.key");
-        if let Ok(kept) = std::fs::read(&path)
-            && let Ok(key) = kept.try_into()
-        {
-            return Ok(Self::new(key));
-        }
-        let fresh = Self::random()?;
-        // Under a name of its own first: nobody may ever read half of it.
-        let mut file = tempfile::Builder::new();
-        let mut file = file.prefix(".cursor").make_in(folder, |path| {
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-        })?;
-        file.write_all(&fresh.key)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(fresh)
     }
 
     /// The cursor of `position` in the answer to `question`.
     pub fn sign(&self, position: &Position, question: &Question) -> String {
         let (position, at) = (position.clone(), (self.now)());
         let said = Said { version: VERSION, question: digest(question), position, at };
-        let mut bytes = postcard::to_stdvec(&said).unwrap_or_default();
-        let signature = blake3::keyed_hash(&self.key, &bytes);
-        bytes.extend_from_slice(&signature.as_bytes()[..SIGNATURE_BYTES]);
-        BASE64.encode(bytes)
+        BASE64.encode(self.key.sign(postcard::to_stdvec(&said).unwrap_or_default()))
     }
 
     /// The position of `cursor`, if it is one of `question`.
@@ -96,14 +64,7 @@ impl Signer {
             return Err(CursorError::Unknown);
         }
         let bytes = BASE64.decode(cursor).map_err(|_| CursorError::Unknown)?;
-        let split = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or(CursorError::Unknown)?;
-        let (said, signature) = bytes.split_at(split);
-        let expected = blake3::keyed_hash(&self.key, said);
-        let is_ours =
-            subtle::ConstantTimeEq::ct_eq(&expected.as_bytes()[..SIGNATURE_BYTES], signature);
-        if !bool::from(is_ours) {
-            return Err(CursorError::Unknown);
-        }
+        let said = self.key.verify(&bytes).ok_or(CursorError::Unknown)?;
         let said: Said = postcard::from_bytes(said).map_err(|_| CursorError::Unknown)?;
         if said.version != VERSION {
             return Err(CursorError::Unknown);
@@ -142,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_cursor_is_good_for_its_question_and_nothing_else() {
-        let signer = Signer::new([7; 32]);
+        let signer = Signer::new(SigningKey::new([7; 32]));
         let place = Position::Score("snapshot".into(), 1.25, -3);
         let cursor = signer.sign(&place, &question("evening"));
         assert_eq!(signer.open(&cursor, &question("evening")), Ok(place.clone()));
@@ -150,7 +111,7 @@ mod tests {
         assert_eq!(other, Err(CursorError::OtherQuestion));
         let newest = Question { sort: Sort::Newest, ..question("evening") };
         assert_eq!(signer.open(&cursor, &newest), Err(CursorError::OtherQuestion));
-        let elsewhere = Signer::new([8; 32]).open(&cursor, &question("evening"));
+        let elsewhere = Signer::new(SigningKey::new([8; 32])).open(&cursor, &question("evening"));
         assert_eq!(elsewhere, Err(CursorError::Unknown));
         for at in 0..cursor.len() {
             let mut forged = cursor.clone().into_bytes();
@@ -167,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_snapshots_cursor_ends_with_it_and_one_by_time_does_not() {
-        let mut signer = Signer::new([7; 32]);
+        let mut signer = Signer::new(SigningKey::new([7; 32]));
         signer.now = || 1_000_000;
         let [by_score, by_time] = [Position::Score("s".into(), 1.0, 0), Position::Time(5, 6)]
             .map(|p| signer.sign(&p, &question("a")));
@@ -176,18 +137,5 @@ mod tests {
         signer.now = || 1_000_001 + SNAPSHOT_KEPT.as_millis() as u64;
         assert_eq!(signer.open(&by_score, &question("a")), Err(CursorError::Expired));
         assert!(signer.open(&by_time, &question("a")).is_ok());
-    }
-
-    #[test]
-    fn the_key_is_kept_and_nobody_else_reads_it() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().expect("a folder");
-        let first = Signer::kept_in(folder.path()).expect("made");
-        let again = Signer::kept_in(folder.path()).expect("read");
-        assert_eq!(first.key, again.key);
-        let mode = folder.path().join("cursor.key").metadata().expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        std::fs::write(folder.path().join("cursor.key"), b"half").expect("written");
-        assert_ne!(Signer::kept_in(folder.path()).expect("made anew").key, first.key);
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use anyhow::Context;
 
+use crate::bounds::signing::SigningKey;
 use crate::config::{Config, IndexerSetup, SearchConfig};
 use crate::search::elastic::Elastic;
 use crate::search::embedded::{self, Embedded};
@@ -27,15 +28,7 @@ pub async fn start(
     parts: &Parts,
 ) -> anyhow::Result<(Search, Option<Box<dyn Rolled>>)> {
     // Cursors that outlive a restart want a place for their key.
-    let data = config.data.as_deref();
-    let kept = data.and_then(|folder| {
-        std::fs::create_dir_all(folder).ok()?;
-        Signer::kept_in(folder).ok()
-    });
-    let signer = match kept {
-        Some(signer) => signer,
-        None => Signer::random()?,
-    };
+    let signer = Signer::new(SigningKey::of(config.data.as_deref(), "cursor.key")?);
     if let Some(engine) = &search.engine {
         let started = Upstream::start(engine.upstream.clone(), parts).await;
         let upstream = started.map_err(|why| anyhow::anyhow!("search.elasticsearch_url: {why}"))?;
@@ -43,7 +36,7 @@ pub async fn start(
         let index = Elastic::start(upstream, &engine.index, spawner);
         return Ok((Search::new(Arc::new(index), signer), Some(row)));
     }
-    let index: Arc<dyn Index> = match on_disk(data, search.guide, spawner).await {
+    let index: Arc<dyn Index> = match on_disk(config.data.as_deref(), search.guide, spawner).await {
         Ok(index) => Arc::new(index),
         Err(error) => {
             tracing::error!(%error, "nothing can be searched until this is mended");
