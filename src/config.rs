@@ -13,6 +13,7 @@ mod indexer;
 mod keys;
 mod media;
 mod memory;
+mod realtime;
 mod search;
 mod upstream;
 
@@ -26,6 +27,7 @@ use crate::dialogue::life::Patience;
 use crate::http::listen::DoorConfig;
 use crate::limits;
 use crate::media::MediaConfig;
+use crate::realtime::SessionPatience;
 use crate::speech::openai;
 use answer::AnswerSettings;
 pub use answer::{AnswerConfig, LlmUpstream, TranscriberUpstream};
@@ -40,6 +42,7 @@ pub use keys::{ALIASES, KEYS, Key, Kind};
 use media::MediaSettings;
 pub use memory::MemoryConfig;
 use memory::MemorySettings;
+use realtime::RealtimeSettings;
 use search::SearchSettings;
 pub use search::{EngineConfig, SearchConfig};
 pub use upstream::RemoteSpeech;
@@ -62,6 +65,8 @@ pub struct Config {
     pub answer: AnswerConfig,
     /// How long dialogues wait for listeners.
     pub dialogue: Patience,
+    /// How long voice sessions wait.
+    pub realtime: SessionPatience,
     /// What is searched; none: nothing.
     pub search: Option<SearchConfig>,
     /// What is indexed; none: nothing.
@@ -166,6 +171,7 @@ pub struct Settings {
     speech: SpeechSettings,
     answer: AnswerSettings,
     dialogue: DialogueSettings,
+    realtime: RealtimeSettings,
     search: SearchSettings,
     indexer: IndexerSettings,
     graphql: GraphqlSettings,
@@ -274,6 +280,7 @@ impl Settings {
             speech: self.speech.check(&self.upstream)?,
             answer: self.answer.check(&self.upstream)?,
             dialogue: self.dialogue.check()?,
+            realtime: self.realtime.check()?,
             // What is indexed goes into what is searched.
             indexer: indexer.filter(|_| search.is_some()),
             search,

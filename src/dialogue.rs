@@ -3,7 +3,7 @@
 //! told of a turn comes in one order, to all who listen, and ends with one last frame.
 
 pub mod frame;
-mod heard;
+pub mod heard;
 pub mod life;
 pub mod listen;
 mod one;
@@ -54,6 +54,10 @@ pub struct Asking {
     pub thinking: Option<Indicator>,
     /// Whether a listener that was cut off may go on where it was.
     pub is_resumable: bool,
+    /// For how long, where that is not what is usual.
+    pub grace: Option<std::time::Duration>,
+    /// Whether it is only written.
+    pub is_silent: bool,
     /// Whose it is.
     pub principal: Arc<str>,
     /// Held as long as the dialogue lives: its places among those of its asker.
@@ -311,7 +315,10 @@ impl Dialogues {
         let now = Instant::now();
         let make = |id: &str| {
             let language = &live.voice().language;
-            let turn = Turn::new(1, asking.thinking, asking.text, history.clone(), language);
+            let turn = Turn::new(1, asking.thinking, asking.text, history.clone(), language)
+                .silent(asking.is_silent);
+            let grace = asking.grace.unwrap_or(means.patience.grace);
+            let patience = Patience { grace, ..means.patience };
             let state = State {
                 epoch: 1,
                 turn,
@@ -319,7 +326,7 @@ impl Dialogues {
                 began: now,
                 heard_since: None,
                 next: Some(Asked { epoch: 1, question, live, stake }),
-                life: Life::begin(means.patience, asking.is_resumable, now),
+                life: Life::begin(patience, asking.is_resumable, now),
                 history,
                 preamble: None,
             };

@@ -20,6 +20,7 @@ mod observe;
 pub mod openapi;
 pub mod origin;
 mod page;
+mod realtime;
 mod request_id;
 pub mod routes;
 mod search;
@@ -27,6 +28,7 @@ mod speech;
 mod status;
 pub mod tls;
 mod vitals;
+pub mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use crate::ledger::{Departure, Ledger};
 use crate::limits;
 use crate::media::Media;
 use crate::metrics::Metrics;
+use crate::realtime::Sessions;
 use crate::search::Search;
 use crate::search::indexer::Indexer;
 use crate::speech::Speech;
@@ -68,6 +71,8 @@ pub struct Service {
     pub speech: Speech,
     /// Who is asked, and answers.
     pub dialogues: Dialogues,
+    /// Who talks over a socket.
+    pub sessions: Sessions,
     /// Who writes down what is said, if somebody does.
     pub transcriber: Option<Transcriber>,
     /// What is searched, if something is.
@@ -197,6 +202,7 @@ fn public() -> Documented<Services> {
         .get(listening, "/api/voice/dialogues/{id}/audio", routes!(dialogue::audio))
         .delete(talking, "/api/voice/dialogues/{id}", routes!(dialogue::delete))
         .post(talking, "/api/voice/dialogues/{id}/heard", routes!(dialogue::heard))
+        .get(talking, "/v1/realtime", routes!(realtime::open))
         .get(searching, "/api/search", routes!(search::find))
         .get(searching, "/api/search/suggest", routes!(search::suggest))
         .get(searching, "/api/search/indexer", routes!(search::indexer))

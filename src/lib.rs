@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod limits;
 pub mod media;
 pub mod metrics;
+pub mod realtime;
 pub mod search;
 pub mod server;
 pub mod speech;

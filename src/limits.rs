@@ -4,11 +4,13 @@
 
 mod dialogue;
 mod media;
+mod realtime;
 
 use std::time::Duration;
 
 pub use dialogue::*;
 pub use media::*;
+pub use realtime::*;
 
 /// Bytes in a KiB.
 pub const KIB: usize = 1024;

@@ -50,6 +50,9 @@ impl Default for Metrics {
         for end in DialogueEnd::ALL {
             drop(all.dialogues.get_or_create(&DialogueLabel { end: *end }));
         }
+        for end in SessionEnd::ALL {
+            drop(all.sessions_ended.get_or_create(&SessionLabel { end: *end }));
+        }
         for end in TurnEnd::ALL {
             drop(all.dialogue_turns.get_or_create(&TurnLabel { end: *end }));
         }
@@ -170,6 +173,20 @@ metrics! {
     dialogue_duplicates: Counter = "evensong" "dialogue_suspected_duplicates";
     /// Dialogues that a sweep found, which nothing else had ended: a bug.
     dialogues_stale: Counter = "evensong" "dialogues_stale";
+    /// Voice sessions that stand, by whether their device is there (`live`) or expected back (`detached`).
+    sessions: Family<StateLabel, Gauge> = "evensong" "sessions";
+    /// Voice sessions that began.
+    sessions_begun: Counter = "evensong" "sessions_begun";
+    /// Times that a device came back to its session.
+    sessions_resumed: Counter = "evensong" "sessions_resumed";
+    /// Voice sessions that were over, by why.
+    sessions_ended: Family<SessionLabel, Counter> = "evensong" "sessions_ended";
+    /// Voice sessions that a sweep found, which nothing else had ended: a bug.
+    sessions_stale: Counter = "evensong" "sessions_stale";
+    /// Events of voice sessions, by way and type.
+    session_events: Family<EventLabel, Counter> = "evensong" "session_events";
+    /// Wrong events of clients, and faults of their sockets.
+    session_errors: Counter = "evensong" "session_errors";
     /// Worker processes started.
     worker_starts: Counter = "evensong" "worker_starts";
     /// Worker processes that died or were killed inside a job.
@@ -336,6 +353,21 @@ impl Metrics {
     /// Counts the end of a dialogue.
     pub fn dialogue_ended(&self, end: DialogueEnd) {
         self.dialogues.get_or_create(&DialogueLabel { end }).inc();
+    }
+
+    /// Counts the end of a voice session.
+    pub fn session_ended(&self, end: SessionEnd) {
+        self.sessions_ended.get_or_create(&SessionLabel { end }).inc();
+    }
+
+    /// Counts an event that was told in a voice session.
+    pub fn told(&self, event: &'static str) {
+        self.session_events.get_or_create(&EventLabel { way: "out", event }).inc();
+    }
+
+    /// Counts an event that came in one.
+    pub fn received(&self, event: &'static str) {
+        self.session_events.get_or_create(&EventLabel { way: "in", event }).inc();
     }
 
     /// Counts the end of a turn.

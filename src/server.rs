@@ -16,6 +16,7 @@ use crate::answer::transcriber::Transcriber;
 use crate::bounds::Budget;
 use crate::bounds::memory::profile::Profiles;
 use crate::bounds::memory::{Books, Watch};
+use crate::bounds::signing::SigningKey;
 use crate::config::{Config, LlmUpstream, RemoteSpeech, ShutdownConfig, TranscriberUpstream};
 use crate::dialogue::{Dialogues, Means};
 use crate::http::admin::Shown;
@@ -30,6 +31,7 @@ use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::media::Media;
 use crate::metrics::Metrics;
+use crate::realtime::{SessionMeans, Sessions};
 use crate::search::Search;
 use crate::search::indexer::Indexer;
 use crate::speech::openai::{self, OpenAi};
@@ -262,7 +264,9 @@ impl Server {
         let dialogues = dialogues(config, &core, &timers, searching.0.as_ref());
         let profiles = Profiles::new(config.memory.profile_dir.clone(), timers.spawner());
         let media = media(config, &index, &core)?;
-        let services = services(config, &core, (searching, dialogues, media), auth, &profiles);
+        let sessions = sessions(config, &core, &timers, &dialogues)?;
+        let talking = (dialogues, sessions);
+        let services = services(config, &core, (searching, talking, media), auth, &profiles);
         let listen: Vec<_> = listeners.iter().map(Listener::address).collect();
         let admin_address = admin_listener.address();
         let mut door = config.door.clone();
@@ -373,6 +377,8 @@ impl Server {
             }
         };
         let left = cleanup.step("connections", patience() + step, left).await;
+        // Those whose device is gone; the others ended with their sockets.
+        self.services.sessions.leave();
         // A stream ends with its reader, so none is left; this waits for the last ones to notice.
         cleanup.step("streams", step, streams.stop(step / 4)).await;
         cleanup.step("workers", step, workers.stop(step / 2)).await;
@@ -394,7 +400,11 @@ impl Server {
 fn services(
     config: &Config,
     core: &Core,
-    ((search, indexer, rows), dialogues, media): (Searching, Dialogues, Option<Media>),
+    ((search, indexer, rows), (dialogues, sessions), media): (
+        Searching,
+        (Dialogues, Sessions),
+        Option<Media>,
+    ),
     auth: Auth,
     profiles: &Profiles,
 ) -> Services {
@@ -403,6 +413,7 @@ fn services(
     Services::from(Service {
         speech: core.speech.clone(),
         dialogues,
+        sessions,
         transcriber: core.transcriber.clone(),
         search,
         indexer,
@@ -453,6 +464,31 @@ fn dialogues(config: &Config, core: &Core, timers: &Scope, search: Option<&Searc
         std::future::ready(())
     });
     dialogues
+}
+
+/// Who talks over sockets.
+fn sessions(
+    config: &Config,
+    core: &Core,
+    timers: &Scope,
+    dialogues: &Dialogues,
+) -> anyhow::Result<Sessions> {
+    let sessions = Sessions::new(SessionMeans {
+        dialogues: dialogues.clone(),
+        speech: core.speech.clone(),
+        voice: config.speech.default_voice.clone().unwrap_or_else(|| "alloy".to_string()),
+        budget: core.budget.clone(),
+        metrics: core.metrics.clone(),
+        spawner: core.streams.spawner(),
+        patience: config.realtime,
+        key: SigningKey::of(config.data.as_deref(), "session.key")?,
+    });
+    let sweeping = sessions.clone();
+    timers.spawner().every("session sweep", limits::SESSION_SWEEP_EVERY, move || {
+        sweeping.sweep();
+        std::future::ready(())
+    });
+    Ok(sessions)
 }
 
 /// What is searched, if something is; what brings it there; and what the operator may ask of their clients.

@@ -102,6 +102,18 @@ pub const KEYS: &[Key] = &[
         "10",
         "A listener may come back, where it asked to",
     ),
+    key(
+        "realtime.grace_seconds",
+        Kind::Number,
+        "60",
+        "From a voice session's device leaving to its coming back",
+    ),
+    key(
+        "realtime.idle_seconds",
+        Kind::Number,
+        "1800",
+        "A voice session in which nothing is asked is ended",
+    ),
     key("search.enabled", Kind::Switch, "true", "Keep and search documents"),
     key("search.guide", Kind::Switch, "true", "Begin a new index with Evensong's documentation"),
     key("search.elasticsearch_url", Kind::Text, "", "Elasticsearch or OpenSearch; none: on disk"),

@@ -93,7 +93,8 @@ impl Dialogue {
         let history = asking.history.unwrap_or_else(|| state.history.clone());
         state.epoch = epoch;
         let (text, language) = (asking.text.clone(), &live.voice().language);
-        let next = Turn::new(epoch, asking.thinking, text, history.clone(), language);
+        let next = Turn::new(epoch, asking.thinking, text, history.clone(), language)
+            .silent(asking.is_silent);
         let last = std::mem::replace(&mut state.turn, next);
         state.last = last.was_said().then_some(last);
         state.began = now;

@@ -78,6 +78,7 @@ pub struct Turn {
     stage: Stage,
     splitter: Splitter,
     written: String,
+    is_silent: bool,
     /// Whether something was given to be spoken, and how much.
     speaks: bool,
     said_bytes: usize,
@@ -103,12 +104,19 @@ impl Turn {
             stage: Stage::Thinking,
             splitter: Splitter::new(language),
             written: String::new(),
+            is_silent: false,
             speaks: false,
             said_bytes: 0,
             heard: Heard::default(),
             thinks_again: THINKING_EVERY,
             timings: Timings::default(),
         }
+    }
+
+    /// The same, of which nothing is spoken, or it is.
+    pub fn silent(mut self, is_silent: bool) -> Self {
+        self.is_silent = is_silent;
+        self
     }
 
     /// Takes what happened `now`.
@@ -284,6 +292,9 @@ impl Turn {
     }
 
     fn say(&mut self, passages: Vec<Passage>, steps: &mut Vec<Step>) {
+        if self.is_silent {
+            return;
+        }
         self.speaks |= !passages.is_empty();
         self.said_bytes += passages.iter().map(|passage| passage.text.len()).sum::<usize>();
         steps.extend(passages.into_iter().map(Step::Say));

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Uri, header};
 use serde::{Deserialize, Serialize};
 
 use super::limit::Rates;
+use super::websocket::offers;
 use crate::dialogue::is_random;
 use keys::{Keys, KeysError};
 use tickets::Tickets;
@@ -208,6 +209,11 @@ impl Auth {
 /// Where ElevenLabs' header is taken for a key.
 pub const ELEVEN_PATHS: &str = "/v1/text-to-speech/";
 
+/// Where a subprotocol is taken for a key,
+const REALTIME_PATH: &str = "/v1/realtime";
+/// that begins so: as OpenAI has it.
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+
 /// The key in the headers; ElevenLabs' clients have a header of their own for it.
 fn presented<'a>(path: &str, headers: &'a HeaderMap) -> Option<&'a str> {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
@@ -219,7 +225,12 @@ fn presented<'a>(path: &str, headers: &'a HeaderMap) -> Option<&'a str> {
         let theirs = path.starts_with(ELEVEN_PATHS);
         theirs.then(|| text(http::HeaderName::from_static("xi-api-key"))).flatten()
     };
-    bearer().or_else(eleven)
+    // A browser can set no header of a WebSocket, but its subprotocols.
+    let socket = || {
+        let theirs = path == REALTIME_PATH;
+        theirs.then(|| offers(headers).find_map(|offer| offer.strip_prefix(KEY_PROTOCOL))).flatten()
+    };
+    bearer().or_else(eleven).or_else(socket)
 }
 
 /// The ticket in a query.

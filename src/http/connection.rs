@@ -4,6 +4,7 @@
 
 mod frames;
 mod framing;
+pub mod onward;
 mod socket;
 mod tracked;
 mod watch;
@@ -19,6 +20,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::BytesMut;
+use http::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -35,6 +37,7 @@ use crate::ledger::{Kind, Ledger, Owned};
 use crate::limits;
 use crate::metrics::{Cut, Metrics, Refusal};
 use crate::tasks::{self, Executor, Scope, Spawner};
+use onward::{Duplex, Next, Onward};
 use socket::Socket;
 use tracked::Tracked;
 use watch::Watch;
@@ -156,22 +159,27 @@ async fn open(stream: Owned<TcpStream>, tls: Option<Tls>, line: Line<'_>) -> End
     }
 }
 
+/// The first bytes, as many as it takes to tell the protocol.
+async fn greeting(stream: &mut (impl AsyncRead + Unpin)) -> Option<BytesMut> {
+    let mut start = [0; H2_PREFACE.len()];
+    let mut got = 0;
+    while got < start.len() && start[..got] == H2_PREFACE[..got] {
+        match stream.read(&mut start[got..]).await {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => got += count,
+        }
+    }
+    Some(BytesMut::from(&start[..got]))
+}
+
 async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
     line: Line<'_>,
 ) -> End {
     let Line { peer, router, vitals, watch, spawner, shared, metrics } = line;
-    let mut start = [0; H2_PREFACE.len()];
-    let mut got = 0;
-    while got < start.len() && start[..got] == H2_PREFACE[..got] {
-        match stream.read(&mut start[got..]).await {
-            Ok(0) | Err(_) => return End::Closed,
-            Ok(count) => got += count,
-        }
-    }
-    let multiplexed = start[..got] == *H2_PREFACE;
+    let Some(prefix) = greeting(&mut stream).await else { return End::Closed };
+    let multiplexed = prefix[..] == *H2_PREFACE;
     vitals.greeted(multiplexed);
-    let prefix = BytesMut::from(&start[..got]);
     let departure = peer.departure.clone();
     let owner: Arc<str> = peer.address.to_string().into();
     // hyper may see the end before the watcher does: then this is the moment, with all still in place.
@@ -186,8 +194,11 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let ledger = spawner.ledger().clone();
     let share = shared.filter(|_| multiplexed);
     let share = share.map(|budget| Share { budget, ledger, metrics, owner: Arc::clone(&owner) });
+    let onward = Onward::default();
+    let leading = (!multiplexed).then(|| onward.clone());
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        answer(request, router.clone(), peer.clone(), told.request(), share.clone())
+        let (in_flight, leading) = (told.request(), leading.clone());
+        answer(request, router.clone(), peer.clone(), in_flight, share.clone(), leading)
     });
     if multiplexed {
         let io = TokioIo::new(Socket::http2(prefix, stream, vitals.clone()));
@@ -207,16 +218,34 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         return ended(result);
     }
     let io = TokioIo::new(Socket::http1(prefix, stream, vitals.clone()));
-    let mut connection = pin!(h1().serve_connection(io, service));
+    let mut connection = h1().serve_connection(io, service);
     let result = tokio::select! {
         biased;
-        result = connection.as_mut() => result,
+        result = &mut connection => result,
         () = asked_to_end(spawner, &vitals) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
-    ended(result)
+    match onward.take().filter(|_| result.is_ok()) {
+        None => ended(result),
+        Some(next) => {
+            let hyper::server::conn::http1::Parts { io, read_buf, .. } = connection.into_parts();
+            let stream = Box::new(io.into_inner().let_go(read_buf));
+            let end = go_on(next, stream, &vitals, spawner).await;
+            if watch.has_left() {
+                departure.note();
+            }
+            end
+        }
+    }
+}
+
+/// What comes behind HTTP.
+async fn go_on(next: Next, stream: Box<dyn Duplex>, vitals: &Vitals, spawner: &Spawner) -> End {
+    // A request that is answered for as long as the other protocol is spoken.
+    let _spoken = vitals.request();
+    next(stream, spawner.stopping_owned()).await.map_or(End::Closed, End::Cut)
 }
 
 /// Ready when the connection is to finish what it is at, and no more.
@@ -290,6 +319,7 @@ async fn answer(
     peer: Peer,
     mut in_flight: InFlight,
     share: Option<Share>,
+    onward: Option<Onward>,
 ) -> Result<hyper::Response<Tracked>, Infallible> {
     if let Some(share) = &share {
         let Some(stake) = share.stake(&peer) else {
@@ -306,7 +336,15 @@ async fn answer(
     }
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(peer);
+    if let Some(onward) = &onward {
+        request.extensions_mut().insert(onward.clone());
+    }
     let Ok(response): Result<Response, Infallible> = router.oneshot(request).await;
+    match response.status() {
+        // From here on what comes in is no request.
+        StatusCode::SWITCHING_PROTOCOLS => in_flight.switches(),
+        _ => drop(onward.and_then(|onward| onward.take())),
+    }
     Ok(response.map(|body| Tracked::new(body, in_flight)))
 }
 

@@ -3,6 +3,7 @@
 
 mod dialogue;
 mod media;
+mod realtime;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@
 mod arrival;
 mod progress;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -58,6 +59,8 @@ struct Shared {
     state: Mutex<State>,
     /// The connection is to end in good order.
     close: Notify,
+    /// HTTP is over on it.
+    switched: AtomicBool,
 }
 
 struct State {
@@ -135,7 +138,11 @@ impl Vitals {
             answered: 0,
             timer: None,
         };
-        Self(Arc::new(Shared { state: Mutex::new(state), close: Notify::new() }))
+        Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            close: Notify::new(),
+            switched: AtomicBool::new(false),
+        }))
     }
 
     /// The protocol is known.
@@ -185,6 +192,11 @@ impl Vitals {
         state.in_flight += 1;
         state.phase = Phase::Busy;
         InFlight { vitals: self.clone(), stream: None, _stake: None }
+    }
+
+    /// Whether what comes in is no HTTP any more.
+    pub fn has_switched(&self) -> bool {
+        self.0.switched.load(Ordering::Acquire)
     }
 
     /// Whether a request is being answered.
@@ -309,6 +321,11 @@ impl InFlight {
     /// Keeps what was reserved for the request until its last byte is gone.
     pub fn holds(&mut self, stake: Arc<Stake>) {
         self._stake = Some(stake);
+    }
+
+    /// Its answer is the last of HTTP on this connection.
+    pub fn switches(&self) {
+        self.vitals.0.switched.store(true, Ordering::Release);
     }
 
     /// Its answer goes out on a stream of its own, which `ended` ends: from now on the stream's reader

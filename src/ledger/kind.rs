@@ -61,6 +61,10 @@ kinds! {
     Turn = "turn", standing: false, fds: 0;
     /// Somebody who listens to a dialogue.
     Ear = "dialogue_listener", standing: false, fds: 0;
+    /// A voice session, with what was said in it, until its device has been gone for its grace.
+    Session = "session", standing: false, fds: 0;
+    /// A task that waits for a session's device to come back.
+    SessionTimer = "session_timer", standing: false, fds: 0;
     /// A piece of text that waits for a worker or is spoken by one.
     Job = "job", standing: false, fds: 0;
     /// A search, or another look into the index, until the last byte of its answer.
@@ -154,7 +158,12 @@ impl Kind {
     pub const fn is_task(self) -> bool {
         matches!(
             self,
-            Kind::Task | Kind::Service | Kind::Timer | Kind::AdminTask | Kind::UpstreamTask
+            Kind::Task
+                | Kind::SessionTimer
+                | Kind::Service
+                | Kind::Timer
+                | Kind::AdminTask
+                | Kind::UpstreamTask
         )
     }
 }

@@ -101,6 +101,24 @@ values! {
 }
 
 values! {
+    /// Why a voice session was over.
+    SessionEnd {
+        /// Its device did not come back in time.
+        Expired = "expired",
+        /// Nothing was asked for a long time.
+        Idle = "idle",
+        /// Its socket never gave a sign of life.
+        Silent = "silent",
+        /// Its client broke a rule.
+        Policy = "policy",
+        /// The server left.
+        Leaving = "leaving",
+        /// A sweep found it.
+        Stale = "stale",
+    }
+}
+
+values! {
     /// How a turn of a dialogue ended.
     TurnEnd {
         /// All was said.
@@ -168,6 +186,18 @@ labels! {
     DialogueLabel {
         /// Why it was over.
         end: DialogueEnd,
+    }
+    /// The label of `All::sessions_ended`.
+    SessionLabel {
+        /// Why it was over.
+        end: SessionEnd,
+    }
+    /// The labels of `All::session_events`.
+    EventLabel {
+        /// `in` or `out`.
+        way: &'static str,
+        /// Its type; `unknown` where that is none of ours.
+        event: &'static str,
     }
     /// The label of `All::dialogue_turns`.
     TurnLabel {

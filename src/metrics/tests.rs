@@ -8,7 +8,8 @@ fn rendered() -> String {
     let route = "/healthz";
     drop(m.requests.get_or_create(&RequestLabel { method: "GET", route, status: 200 }));
     m.request_duration.observe(&RouteLabel { route }, Duration::ZERO);
-    for states in [&m.budget_bytes, &m.memory_state] {
+    m.told("session.created");
+    for states in [&m.budget_bytes, &m.memory_state, &m.sessions] {
         drop(states.get_or_create(&StateLabel { state: "flat" }));
     }
     for kinds in [&m.ledger_live, &m.ledger_bytes] {

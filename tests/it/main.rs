@@ -24,6 +24,7 @@ mod leaks_on_purpose;
 mod leaving;
 mod media;
 mod openapi;
+mod realtime;
 mod search;
 mod search_cases;
 mod search_faults;

@@ -215,6 +215,8 @@ fn asking(dialogue: Option<String>, format: Format, is_resumable: bool) -> Askin
         },
         thinking: Some(Indicator::Sound),
         is_resumable,
+        grace: None,
+        is_silent: false,
         principal: "anybody".into(),
         places: Box::new(()),
     }

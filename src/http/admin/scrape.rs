@@ -47,6 +47,10 @@ fn ledger(services: &Services, metrics: &Metrics) {
     for (state, bytes) in parts {
         set(&metrics.budget_bytes.get_or_create(&StateLabel { state }), bytes);
     }
+    let (live, detached) = services.sessions.standing();
+    for (state, count) in [("live", live), ("detached", detached)] {
+        set(&metrics.sessions.get_or_create(&StateLabel { state }), count);
+    }
     for row in services.ledger.kinds() {
         let label = KindLabel { kind: row.kind };
         set(&metrics.ledger_live.get_or_create(&label), row.live);

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{CALM_DOWN, Frames};
@@ -29,6 +29,7 @@ const TARGET_TOO_LONG: &[u8] = b"HTTP/1.1 414 URI Too Long\r\nconnection: close\
 enum Guard {
     One(Framing),
     Two(Frames),
+    Off,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -52,6 +53,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Self { prefix: preface, stream, vitals, guard, poisoned: false }
     }
 
+    /// HTTP is over, of which `left` was not read: what comes from now on is looked at by somebody else.
+    pub fn let_go(mut self, left: Bytes) -> Self {
+        let rest = std::mem::replace(&mut self.prefix, BytesMut::from(&*left));
+        self.prefix.extend_from_slice(&rest);
+        self.guard = Guard::Off;
+        self
+    }
+
     /// Shows the guard what came in behind the first `before` bytes.
     fn look(
         &mut self,
@@ -61,6 +70,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     ) -> io::Result<()> {
         let bytes = &buf.filled()[before..];
         match &mut self.guard {
+            Guard::One(_) if self.vitals.has_switched() => self.guard = Guard::Off,
+            Guard::Off => {}
             Guard::One(framing) => {
                 let Some(fault) = framing.check(bytes) else { return Ok(()) };
                 tracing::debug!(?fault, "a request that is refused before it is read");

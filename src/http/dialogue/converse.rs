@@ -265,6 +265,8 @@ fn ask(
         },
         thinking,
         is_resumable: converse.resumable.unwrap_or(false),
+        grace: None,
+        is_silent: false,
         principal: Arc::clone(&principal.id),
         places: Box::new(places),
     };

@@ -1,0 +1,234 @@
+//! The socket of a session. Invariants: reading, sending and hearing go on beside one another; every wait sees the end; it is
+//! closed with a code that says why, and what it had is the session's again.
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::signs::{Meter, Signs};
+use crate::http::connection::onward::Duplex;
+use crate::http::websocket::{self, Event, Message, Over, Room, WebSocket, code};
+use crate::limits::{
+    SESSION_ERRORS, SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND, SESSION_EVENTS_BURST,
+};
+use crate::metrics::{Cut, SessionEnd};
+use crate::realtime::{Attachment, Ends, SessionPatience};
+
+/// A session's socket.
+struct Line {
+    socket: WebSocket<Box<dyn Duplex>>,
+    attachment: Attachment,
+    signs: Signs,
+    events: Meter,
+    errors: Meter,
+    patience: SessionPatience,
+    /// When something was asked last, or answered.
+    active: Instant,
+    out: Option<Message>,
+}
+
+/// How it ends.
+enum Last {
+    /// The peer has said good-bye.
+    Answer,
+    /// The peer is gone, or is cut.
+    Nothing(Option<Cut>),
+    /// We say good-bye.
+    Close(u16, &'static str),
+}
+
+/// Serves `attachment` by `stream` until either ends, or the server `leaves`.
+pub async fn run(
+    stream: Box<dyn Duplex>,
+    mut attachment: Attachment,
+    patience: SessionPatience,
+    room: Room,
+    leaves: WaitForCancellationFutureOwned,
+) -> Option<Cut> {
+    attachment.begin();
+    let now = Instant::now();
+    let within =
+        std::time::Duration::from_secs((SESSION_EVENTS_BURST / SESSION_EVENTS_A_SECOND).into());
+    let mut line = Line {
+        socket: WebSocket::new(stream, Some(room)).await,
+        attachment,
+        signs: Signs::new(now),
+        events: Meter::new(SESSION_EVENTS_BURST, within, now),
+        errors: Meter::new(SESSION_ERRORS, SESSION_ERRORS_WITHIN, now),
+        patience,
+        active: now,
+        out: None,
+    };
+    match line.serve(leaves).await {
+        Last::Answer => line.socket.farewell().await,
+        Last::Nothing(cut) => return cut,
+        Last::Close(code, reason) => {
+            let Line { socket, attachment, .. } = line;
+            // What it had is free before the peer has answered.
+            drop(attachment);
+            socket.close(code, reason).await;
+        }
+    }
+    None
+}
+
+impl Line {
+    async fn serve(&mut self, leaves: WaitForCancellationFutureOwned) -> Last {
+        let mut leaves = std::pin::pin!(leaves);
+        let mut over = std::pin::pin!(self.attachment.over());
+        loop {
+            self.load();
+            let idle_at = self.active + self.patience.idle;
+            tokio::select! {
+                biased;
+                () = &mut leaves => {
+                    self.attachment.end(SessionEnd::Leaving);
+                    return Last::Close(code::AWAY, "the server is shutting down");
+                }
+                ends = &mut over => return closing(ends),
+                event = self.socket.next(&mut self.out) => {
+                    if let Some(last) = self.on(event).await {
+                        return last;
+                    }
+                }
+                () = self.attachment.heard() => self.active = Instant::now(),
+                () = sleep_until(self.signs.due().min(idle_at)) => {
+                    if let Some(last) = self.tick(idle_at) {
+                        return last;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Picks what is sent next.
+    fn load(&mut self) {
+        if self.out.is_some() || self.socket.is_sending() {
+            return;
+        }
+        let now = Instant::now();
+        let given = self.attachment.given();
+        if self.signs.asks(now, given, false) {
+            return self.ask(now, given);
+        }
+        match self.attachment.pick() {
+            Some(event) => {
+                self.signs.gave(event.len());
+                self.out = Some(Message::Text(event));
+            }
+            None if self.signs.asks(now, given, true) => self.ask(now, given),
+            None => {}
+        }
+    }
+
+    fn ask(&mut self, now: Instant, given: u64) {
+        self.signs.asked(now, given);
+        self.out = Some(websocket::ping(given));
+    }
+
+    async fn on(&mut self, event: Event) -> Option<Last> {
+        let now = Instant::now();
+        let message = match event {
+            Event::Sent => return None,
+            Event::Received(message) => message,
+            Event::Over(over) => return Some(self.over(over).await),
+        };
+        match message {
+            Message::Text(text) => {
+                self.active = now;
+                let is_fine = match self.events.takes(now) {
+                    true => self.attachment.take(text.as_str()),
+                    false => {
+                        let message = "more events than 20 a second; wait a little";
+                        self.attachment.refuse("rate_limit_exceeded", message);
+                        false
+                    }
+                };
+                if !is_fine && !self.errors.takes(now) {
+                    return Some(self.broke("more wrong events than 20 a minute").await);
+                }
+                if self.attachment.is_flooded() {
+                    return Some(self.broke("what was asked for was not taken").await);
+                }
+            }
+            Message::Ping(_) if !self.events.takes(now) => {
+                return Some(self.broke("more pings than 20 a second").await);
+            }
+            Message::Pong(bytes) => {
+                if let Some(upto) = websocket::pong(&bytes) {
+                    self.signs.answered(now, upto);
+                    self.attachment.confirmed(upto);
+                }
+            }
+            Message::Binary(_) => {
+                let reason = "an event is a text, and never binary";
+                return Some(self.fault(code::UNSUPPORTED, reason).await);
+            }
+            Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
+        }
+        None
+    }
+
+    async fn over(&mut self, over: Over) -> Last {
+        match over {
+            Over::Closed(code) => {
+                tracing::debug!(
+                    code,
+                    session = self.attachment.session().id(),
+                    "closed by the client"
+                );
+                Last::Answer
+            }
+            Over::Gone => Last::Nothing(None),
+            Over::Broke(code, reason) => self.fault(code, reason).await,
+        }
+    }
+
+    /// A rule of ours was broken: there is nothing to be resumed.
+    async fn broke(&mut self, reason: &'static str) -> Last {
+        self.attachment.end(SessionEnd::Policy);
+        self.fault(code::POLICY, reason).await
+    }
+
+    /// Something is wrong with the socket: that is told, as far as it takes that.
+    async fn fault(&mut self, code: u16, reason: &'static str) -> Last {
+        let event = self.attachment.fault("UNKNOWN_ERROR", "WebSocket error occurred", reason);
+        self.socket.last_word(event).await;
+        Last::Close(code, reason)
+    }
+
+    /// A time has passed.
+    fn tick(&mut self, idle_at: Instant) -> Option<Last> {
+        let now = Instant::now();
+        if self.signs.is_gone(now) {
+            if !self.signs.was_answered() {
+                self.attachment.end(SessionEnd::Silent);
+            }
+            return Some(Last::Nothing(Some(Cut::Unacknowledged)));
+        }
+        if now < idle_at {
+            return None;
+        }
+        if self.attachment.is_busy() {
+            self.active = now;
+            return None;
+        }
+        self.attachment.end(SessionEnd::Idle);
+        Some(Last::Close(code::NORMAL, "nothing was asked for a long time"))
+    }
+}
+
+fn closing(ends: Ends) -> Last {
+    match ends {
+        Ends::Replaced => Last::Close(code::POLICY, "the session was resumed by another socket"),
+        Ends::Over(SessionEnd::Leaving) => Last::Close(code::AWAY, "the server is shutting down"),
+        Ends::Over(_) => Last::Close(code::NORMAL, "the session is over"),
+    }
+}
+
+/// Tells somebody whose session cannot be resumed, and closes.
+pub async fn refuse(stream: Box<dyn Duplex>, room: Room, event: String) -> Option<Cut> {
+    let mut socket = WebSocket::new(stream, Some(room)).await;
+    socket.last_word(event.into()).await;
+    socket.close(code::POLICY, "there is nothing to be resumed").await;
+    None
+}

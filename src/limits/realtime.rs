@@ -1,0 +1,69 @@
+//! Limits of voice sessions and of the sockets that they are held by.
+
+use std::time::Duration;
+
+use super::{ANSWER_BYTES, CLIENT_SEND_BUFFER_BYTES, HISTORY_BYTES, KIB, QUESTION_BYTES};
+
+// ---- Sockets ------------------------------------------------------------------------------------
+
+/// What is read of a socket at once.
+pub const SOCKET_READ_BYTES: usize = 4 * KIB;
+/// What may wait to be written: one message, and answers to signs of life.
+pub const SOCKET_WRITE_BYTES: usize = 256 * KIB;
+/// The largest message.
+pub const SOCKET_MESSAGE_BYTES: u64 = 256 * KIB as u64;
+/// What of one its connection pays for; a larger one reserves [`SOCKET_MESSAGE_BYTES`] before it is read.
+pub const SOCKET_MESSAGE_FREE_BYTES: u64 = 16 * KIB as u64;
+
+// ---- Sessions -----------------------------------------------------------------------------------
+
+/// Sessions at once of one key, and
+pub const SESSIONS_A_PRINCIPAL: usize = 8192;
+/// in all; the budget is the harder wall.
+pub const SESSIONS_MOST: usize = 8192;
+/// What a session holds while it is idle: its settings, and what was said.
+pub const SESSION_BYTES: usize = 8 * KIB + SESSION_ITEMS_BYTES;
+/// Texts of a conversation's items: of those that are asked about no more is remembered elsewhere.
+pub const SESSION_ITEMS_BYTES: usize = HISTORY_BYTES + QUESTION_BYTES;
+/// Items of a conversation; the oldest are forgotten first.
+pub const SESSION_ITEMS: usize = 128;
+/// Longest name that a client gives to an item or an event.
+pub const SESSION_NAME_BYTES: usize = 64;
+/// How the model is to behave, in words.
+pub const SESSION_INSTRUCTIONS_BYTES: usize = 4 * KIB;
+/// Events that the client did not confirm yet: what its socket, ours and the wire can hold, and four seconds of sound.
+pub const OUTBOX_BYTES: usize = CLIENT_SEND_BUFFER_BYTES * 2 + 128 * KIB;
+/// What an event takes beside its text.
+pub const OUTBOX_PLACE_BYTES: usize = 64;
+/// What a session holds beside, from a question until all of its answer was confirmed: those events, one more of each kind,
+/// the answer, and when its words are heard.
+pub const RESPONSE_BYTES: usize = OUTBOX_BYTES + 32 * KIB + 3 * ANSWER_BYTES;
+/// So much is sent before another sign is asked for that it came.
+pub const CONFIRM_EVERY_BYTES: usize = 32 * KIB;
+/// From the device's leaving to its coming back.
+pub const SESSION_GRACE: Duration = Duration::from_secs(60);
+/// A session in which nothing is asked for so long is ended.
+pub const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// Time between two signs of life that are asked for.
+pub const PING_EVERY: Duration = Duration::from_secs(10);
+/// Without an answer to two of them, the device is gone; to the first, there never was one.
+pub const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// Events that a client may send: so many a second on the average, and
+pub const SESSION_EVENTS_A_SECOND: u32 = 20;
+/// at once.
+pub const SESSION_EVENTS_BURST: u32 = 100;
+/// Events that are wrong, in [`SESSION_ERRORS_WITHIN`]; with one more the session is ended.
+pub const SESSION_ERRORS: u32 = 20;
+/// See [`SESSION_ERRORS`].
+pub const SESSION_ERRORS_WITHIN: Duration = Duration::from_secs(60);
+/// Time between two sweeps for sessions that were forgotten, of which there should be none.
+pub const SESSION_SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// A session whose deadline passed so long ago was forgotten.
+pub const SESSION_STALE_AFTER: Duration = Duration::from_secs(60);
+/// How long a token is good for resuming.
+pub const SESSION_TOKEN_LASTS: Duration = Duration::from_secs(24 * 3600);
+
+const _: () = {
+    assert!(SOCKET_WRITE_BYTES as u64 >= SOCKET_MESSAGE_FREE_BYTES);
+    assert!(OUTBOX_BYTES > 2 * CONFIRM_EVERY_BYTES);
+};

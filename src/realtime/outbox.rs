@@ -1,0 +1,130 @@
+//! What a session has told its client, as far as it is not known to have come. Invariants: events are numbered without a gap; one
+//! that was not confirmed can be told again, word for word; what waits to be confirmed is bounded by whoever asks for
+//! [`Outbox::has_room`] before it says more.
+
+use std::collections::VecDeque;
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::limits::{OUTBOX_BYTES, OUTBOX_PLACE_BYTES};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    events: VecDeque<Utf8Bytes>,
+    /// The number of the first that is held, less one: so many were confirmed.
+    confirmed: u64,
+    bytes: usize,
+}
+
+/// What is asked for again is not held any more, or was never said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Outbox {
+    /// The number of the last event, from 1; 0 before.
+    pub fn last(&self) -> u64 {
+        self.confirmed + self.events.len() as u64
+    }
+
+    /// Adds an event, whose number is [`Outbox::last`] from then on.
+    pub fn push(&mut self, event: String) {
+        self.bytes += event.len() + OUTBOX_PLACE_BYTES;
+        self.events.push_back(event.into());
+    }
+
+    /// The event behind number `after`, if there is one.
+    pub fn behind(&self, after: u64) -> Option<&Utf8Bytes> {
+        let place = after.checked_sub(self.confirmed)?;
+        self.events.get(usize::try_from(place).ok()?)
+    }
+
+    /// Everything up to number `upto` has come.
+    pub fn confirm(&mut self, upto: u64) {
+        while self.confirmed < upto {
+            let Some(event) = self.events.pop_front() else { return };
+            self.confirmed += 1;
+            self.bytes -= event.len() + OUTBOX_PLACE_BYTES;
+        }
+        if self.events.is_empty() {
+            // An idle session keeps no room for what it said at its busiest.
+            self.events = VecDeque::new();
+        }
+    }
+
+    /// Whether all behind number `after` can be told again. From `None` on, all that was not confirmed.
+    pub fn resume(&self, after: Option<u64>) -> Result<u64, Gone> {
+        let after = after.unwrap_or(self.confirmed);
+        (self.confirmed..=self.last()).contains(&after).then_some(after).ok_or(Gone)
+    }
+
+    /// Whether more may be said.
+    pub fn has_room(&self) -> bool {
+        self.bytes < OUTBOX_BYTES
+    }
+
+    /// Whether much more was said than may be, by one who was asked and did not listen.
+    pub fn is_flooded(&self) -> bool {
+        self.bytes > 2 * OUTBOX_BYTES
+    }
+
+    /// Whether all that was said has come.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_was_not_confirmed_can_be_told_again() {
+        let mut outbox = Outbox::default();
+        (1..=5).for_each(|number| outbox.push(format!("{number}")));
+        outbox.confirm(2);
+        assert_eq!((outbox.resume(None), outbox.resume(Some(4))), (Ok(2), Ok(4)));
+        assert_eq!(outbox.resume(Some(5)), Ok(5), "nothing is missing");
+        assert_eq!((outbox.resume(Some(1)), outbox.resume(Some(6))), (Err(Gone), Err(Gone)));
+        assert_eq!(outbox.behind(2).map(Utf8Bytes::as_str), Some("3"));
+        assert_eq!((outbox.behind(1), outbox.behind(5)), (None, None));
+        outbox.confirm(99);
+        assert!(outbox.is_empty() && outbox.bytes == 0 && outbox.last() == 5);
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_that_is_cut_off_anywhere_hears_each_event_once(
+            steps in prop::collection::vec((0u8..4, 1usize..50), 1..200),
+        ) {
+            let mut outbox = Outbox::default();
+            // What the client has, how far its socket was told, and what it said last that it has.
+            let (mut has, mut told, mut said) = (Vec::new(), 0, 0);
+            for (step, count) in steps {
+                match step {
+                    0 => (0..count).for_each(|_| {
+                        let number = outbox.last() + 1;
+                        outbox.push(number.to_string());
+                    }),
+                    1 => for _ in 0..count {
+                        let Some(event) = outbox.behind(told) else { break };
+                        has.push(event.parse::<u64>().expect("a number"));
+                        told += 1;
+                    },
+                    2 => {
+                        said = said.max((has.len() as u64).saturating_sub(count as u64 % 5));
+                        outbox.confirm(said);
+                    }
+                    // Of what was sent, some never came.
+                    _ => {
+                        has.truncate(has.len().saturating_sub(count).max(said as usize));
+                        told = outbox.resume(Some(has.len() as u64)).expect("it is held");
+                    }
+                }
+                prop_assert!(has.iter().copied().eq(1..=has.len() as u64));
+                prop_assert!(outbox.last() >= told && told == has.len() as u64);
+            }
+        }
+    }
+}
