@@ -167,8 +167,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Sends one more text, if the peer takes it in a moment.
     pub async fn last_word(&mut self, text: Utf8Bytes) {
-        let said = self.inner.send(Message::Text(text));
-        let _ = tokio::time::timeout(CLOSING_PATIENCE, said).await;
+        self.say(Message::Text(text)).await;
+    }
+
+    /// Sends a message, if the peer takes it in a moment.
+    pub async fn say(&mut self, message: Message) {
+        let _ = tokio::time::timeout(CLOSING_PATIENCE, self.inner.send(message)).await;
     }
 
     /// Says good-bye with `code` and waits a moment for the peer to say so, too. Where it was the peer who began, it is answered.

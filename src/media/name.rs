@@ -152,7 +152,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #![proptest_config(ProptestConfig {
+            cases: ProptestConfig::default().cases.max(4096),
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn a_name_never_leaves_the_root(path in "[./\\\\a%~ \u{0}-\u{7f}ä]{0,40}") {

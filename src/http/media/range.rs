@@ -224,7 +224,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig {
+            cases: ProptestConfig::default().cases.max(2000),
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn nothing_that_is_asked_leads_out_of_the_file(text in "(bytes=)?[0-9,\\- a-z=\u{e4}]{0,60}", length in 0u64..2000) {
