@@ -129,6 +129,7 @@ class Session:
 
     @property
     def last_id(self) -> str:
+        """Behind which it can be gone on with."""
         return self.events[-1]["event_id"]
 
     @property
@@ -148,7 +149,9 @@ class Session:
         name = event["type"]
         if not name.startswith(OURS):
             TYPES[name].model_validate(event)
-        assert event["event_id"] not in {other["event_id"] for other in self.events}, event
+        # What is told of the connection itself stands in no log.
+        if name != "evensong.resumed" and "session_id" not in event:
+            assert event["event_id"] not in {other["event_id"] for other in self.events}, event
         self.events.append(event)
         return event
 
@@ -191,6 +194,10 @@ class Session:
         begins = [place for place, event in enumerate(self.events) if event["type"] == "response.created"]
         return Answer(self.events[begins[-1] :])
 
+    def is_over(self) -> bool:
+        """Whether an answer was given, to its end."""
+        return any(event["type"] == "response.done" for event in self.events)
+
     async def refusal(self, named: str | None = None) -> Event:
         """The next error, which names the event of ours that it is about."""
         while (event := await self.next())["type"] != "error":
@@ -208,11 +215,19 @@ class Session:
         return self.code
 
     @property
+    def _websocket(self) -> ClientConnection:
+        connection = self.connection
+        return connection._connection if isinstance(connection, AsyncRealtimeConnection) else connection
+
+    @property
     def code(self) -> int | None:
         """The code of the close that came, if one did."""
-        connection = self.connection
-        inner = connection._connection if isinstance(connection, AsyncRealtimeConnection) else connection
-        return inner.close_code
+        return self._websocket.close_code
+
+    async def cut(self) -> None:
+        """The connection is gone, without a word; what had come by then is read."""
+        self._websocket.transport.abort()
+        await self.ends()
 
 
 def user(text: str) -> Event:
@@ -250,9 +265,3 @@ async def _greeted(session: Session) -> Session:
     assert token["token"] and token["grace_seconds"] > 0, token
     return session
 
-
-def cut(session: Session) -> None:
-    """The connection is gone, without a word."""
-    connection = session.connection
-    inner = connection._connection if isinstance(connection, AsyncRealtimeConnection) else connection
-    inner.transport.abort()

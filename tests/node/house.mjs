@@ -54,7 +54,7 @@ export async function evensong(settings, arguments_ = []) {
     let server;
     after(async () => {
         try {
-            if (server) await idleWithin(server, Number(settings.session_grace_seconds ?? 0) * 1e3 + 2_000);
+            if (server) await idleWithin(server, Number(settings.realtime_grace_seconds ?? 0) * 1e3 + 2_000);
             child.kill('SIGTERM');
             const [code] = await Promise.race([ended, sleep(STOP_MS, ['late'], { ref: false })]);
             assert.equal(code, 0, Buffer.concat(said).toString());

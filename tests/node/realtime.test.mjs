@@ -19,7 +19,7 @@ const llm = await model();
 const settings = {
     answer_llm_base_url: `${llm}/v1`,
     answer_llm_model: 'stub',
-    session_grace_seconds: `${GRACE_SECONDS}`,
+    realtime_grace_seconds: `${GRACE_SECONDS}`,
 };
 const server = await evensong(settings);
 const realtime = (at) => `${at.url.replace(/^http/, 'ws')}/v1/realtime?model=gpt-realtime`;
