@@ -1,0 +1,1 @@
+"""Voice sessions under measure: see benches/realtime.py."""
