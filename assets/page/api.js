@@ -8,6 +8,10 @@ const ROOT = new URL("../", import.meta.url);
 /** Only what begins so asks for a key, so only there one is sent. */
 const KEYED = ["v1/", "api/search", "api/voice/converse", "api/voice/dialogues/"].map((path) => new URL(path, ROOT).href);
 
+/** What is spoken on a socket, and how a key goes with it. */
+const PROTOCOL = "realtime";
+const KEY_PROTOCOL = "openai-insecure-api-key.";
+
 /** The address of a path of this server. */
 export function at(path) {
     return new URL(path, ROOT);
@@ -45,6 +49,21 @@ export async function ask(path, options = {}) {
     if (key) answered(key, response.status);
     if (!response.ok) throw await refused(response, key !== "");
     return response;
+}
+
+/** A socket to the server. A browser sets no headers on one: a key goes along as the name of a protocol. */
+export function socket(path, signal) {
+    const where = at(path);
+    where.protocol = where.protocol.replace("http", "ws");
+    const key = keyFor(path);
+    let opened;
+    try {
+        opened = new WebSocket(where, key ? [PROTOCOL, `${KEY_PROTOCOL}${key}`] : [PROTOCOL]);
+    } catch {
+        throw new Failure("this key has signs in it that no socket can carry: take the two calls", { status: 400 });
+    }
+    if (key) opened.addEventListener("open", () => answered(key, 200), { signal });
+    return opened;
 }
 
 function keyFor(path) {

@@ -6,7 +6,9 @@ import { Dialogue } from "./dialogue.js";
 import { Dictation, supported } from "./dictation.js";
 import { say } from "./fields.js";
 import { fromFragment } from "./line.js";
+import { RealtimeDialogue } from "./realtime-dialogue.js";
 import { Share } from "./share.js";
+import { SocketSwitch } from "./socket-switch.js";
 import { Trouble } from "./trouble.js";
 import { characters, count } from "./words.js";
 
@@ -33,19 +35,27 @@ export class DialogueCard {
     #stop = byId("dialogue-stop");
     #trouble = new Trouble(byId("dialogue-trouble"));
     #share = new Share(byId("share"));
+    #socket = new SocketSwitch(byId("socket"), () => this.#turn());
+    /** By two calls, and over one socket; the one that the switch says is the card's. */
+    #calls;
+    #session;
     #dialogue;
     #dictation;
     #on;
 
     constructor(on) {
         this.#on = on;
-        this.#dialogue = new Dialogue(new Conversation(), byId("dialogue-ear"), {
+        const own = {
             ...on,
             phase: (name, words) => this.#show(name, words),
             met: (accepted) => this.#met(accepted),
             failed: (failure, again, question) => this.#failed(failure, again, question),
             line: (line) => this.#share.offer(line),
-        });
+        };
+        const shown = [new Conversation(), byId("dialogue-ear"), own];
+        this.#calls = new Dialogue(...shown);
+        this.#session = new RealtimeDialogue(...shown);
+        this.#dialogue = this.#socket.isOn ? this.#session : this.#calls;
         this.#dictation = new Dictation(byId("dictate"), {
             begins: () => this.#speakUp(),
             text: (text) => this.#fill(text),
@@ -123,7 +133,7 @@ export class DialogueCard {
 
     #met(accepted) {
         this.#trouble.clear();
-        this.answers(accepted.answering);
+        if (accepted.answering !== undefined) this.answers(accepted.answering);
         this.#on.met(accepted);
     }
 
@@ -182,6 +192,14 @@ export class DialogueCard {
         this.#follow();
     }
 
+    /** The other way: nothing of the one before is held. */
+    #turn() {
+        this.#dictation.give();
+        this.#dialogue.leave();
+        this.#trouble.clear();
+        this.#dialogue = this.#socket.isOn ? this.#session : this.#calls;
+    }
+
     #corrected() {
         if (!this.#error.hidden) this.#complain("");
     }
@@ -189,6 +207,12 @@ export class DialogueCard {
     /** A page whose address names a dialogue listens to it. */
     #follow() {
         const where = fromFragment(location.hash);
-        if (where) this.#dialogue.listen(where);
+        if (!where) return;
+        // What was begun elsewhere is heard by a stream of its own.
+        if (this.#socket.isOn) {
+            this.#socket.isOn = false;
+            this.#turn();
+        }
+        this.#dialogue.listen(where);
     }
 }

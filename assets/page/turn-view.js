@@ -62,6 +62,11 @@ export class TurnView {
         this.#on.grows();
     }
 
+    /** What stands there of the answer. */
+    get text() {
+        return this.#text.textContent;
+    }
+
     /** What it is from. */
     source(hits) {
         sources.show(this.#sources, hits);
