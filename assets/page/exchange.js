@@ -37,6 +37,8 @@ export class Exchange {
     answer = null;
     /** Whether the server is done with it. */
     isDone = false;
+    /** Why there is no more of it. */
+    failure = null;
     /** Whether the server had no room for it yet: it was busy with the one before. */
     isPut = false;
     /** Milliseconds that were heard of what was cut short, until the server has heard of it; and what of that was said. */
@@ -127,6 +129,7 @@ export class Exchange {
     /** No more comes, for a reason; what is here sounds to its end. */
     broke(failure) {
         this.isDone = true;
+        this.failure = failure;
         this.#then(() => this.turn.broke(failure));
     }
 
@@ -159,12 +162,10 @@ export class Exchange {
 
     #done({ status, status_details: details }) {
         this.isDone = true;
-        if (status === "failed") {
-            const { message: why = "the answer broke off", code = null } = details?.error ?? {};
-            return this.broke(new Failure(why, { code }));
-        }
-        if (status === "cancelled") return this.broke(new Failure("it was interrupted"));
-        this.#then(() => this.turn.whole());
+        const { message: why = "the answer broke off", code = null } = details?.error ?? {};
+        if (status === "failed") this.failure = new Failure(why, { code });
+        else if (status === "cancelled") this.failure = new Failure("it was interrupted");
+        else this.#then(() => this.turn.whole());
     }
 }
 

@@ -37,6 +37,8 @@ export class RealtimeDialogue {
     #open = [];
     /** What was said, for a session that does not know. */
     #said = [];
+    /** Whether a session was lost, and none has begun in its place. */
+    #isLost = false;
     /** Of the socket: said in place of what would be said of the turn. */
     #news = null;
     #phase = "idle";
@@ -153,7 +155,8 @@ export class RealtimeDialogue {
         this.#on.met({ voice: audio?.output?.voice, format: "pcm" });
         this.#tell(this.#said.map(({ role, text }) => message(role, text)));
         for (const exchange of this.#open) if (exchange.turn.isOn) this.#send(exchange);
-        this.#news &&= this.#tidings("The session was lost; a new one has begun.");
+        if (this.#isLost) this.#news = this.#tidings("The session was lost; a new one has begun.");
+        this.#isLost = false;
         this.#watch();
     }
 
@@ -177,7 +180,7 @@ export class RealtimeDialogue {
 
     /** The session is lost, and with it what was being answered. */
     #gone() {
-        this.#news = "The session was lost.";
+        this.#isLost = true;
         for (const exchange of [...this.#open]) {
             if (exchange.turn.isOn && exchange.response === null) continue;
             this.#close(exchange);
@@ -207,6 +210,7 @@ export class RealtimeDialogue {
     /** What was cut stays until the server has heard where. */
     #done(exchange) {
         this.#tell(exchange.ends());
+        if (exchange.failure && exchange.turn.isOn) this.#broke(exchange, exchange.failure);
         if (exchange.isOver) this.#close(exchange);
         for (const put of this.#open.filter(({ isPut, turn }) => isPut && turn.isOn)) this.#tell([put.wants]);
         this.#watch();
@@ -260,10 +264,11 @@ export class RealtimeDialogue {
 
     /** There is no session any more, and none to be had. */
     #over(failure) {
-        this.#session = null;
         const exchange = this.#now;
+        this.#session = null;
+        this.#isLost = false;
         this.#open = [];
-        if (!exchange?.turn.isOn || exchange.isDone) return this.#news && this.#rest("The session was lost.");
+        if (!exchange?.turn.isOn || exchange.isDone) return;
         if (exchange.response === null) this.#refused(exchange, failure);
         else this.#broke(exchange, failure);
     }

@@ -39,6 +39,8 @@ export class Session {
     /** Since when what is sent arrives; null while it does not. */
     #liveAt = null;
     #tries = 0;
+    /** Whether the server has just said that the session is lost: the next one need not be waited for. */
+    #isForgotten = false;
     #isDue = false;
     /** Until the socket has answered, or until the next is tried; and until its silence is its end. */
     #timer = null;
@@ -78,7 +80,8 @@ export class Session {
             }
             if (this.#signal.aborted) return;
             if (failure || this.#isLate) return this.#end(failure ?? (await this.#why()));
-            await this.#wait();
+            if (!this.#isForgotten) await this.#wait();
+            this.#isForgotten = false;
         }
     }
 
@@ -175,10 +178,9 @@ export class Session {
         this.#liveAt = performance.now();
     }
 
-    /** Another is begun at once. */
     #forget() {
         this.#token = this.#last = this.#id = null;
-        this.#tries = 0;
+        this.#isForgotten = true;
         this.#on.gone();
         this.#life.abort();
     }

@@ -5,10 +5,11 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { after } from "node:test";
 import * as the from "./harness.mjs";
-import { stub } from "./session-stub.mjs";
+import { clauses, samples, stub } from "./session-stub.mjs";
 import * as talk from "./talk.mjs";
 
 export * from "./talk.mjs";
+export { clauses, samples };
 
 /** Who answers on the socket where a test does not need one that fails as it is told to: the server, or the stub. */
 const IS_STUB = process.env.EVENSONG_REALTIME === "stub";
@@ -19,15 +20,17 @@ const doors = new Set();
 after(() => doors.forEach((door) => door.close()));
 
 /**
- * A door: {url, open, opened, asked, shut, cut(), stub}. `open` sockets of sessions are held through it, `opened` were ever; `asked` has
- * their heads. `cut()` breaks them off; while `shut`, nobody comes in, and `shuts` counts who tried. With `isStub` sessions are
- * those of a stub.
+ * A door: {url, open, opened, asked, shut, shuts, most, takes, cut(), stub}. `open` sockets of sessions are held through it, `opened` were
+ * ever; `asked` has their heads. `cut()` breaks them off; while `shut`, nobody comes in, and `shuts` counts who tried. Of what a socket is
+ * sent `most` bytes pass, and of what it sends the pieces that `takes()` allows. With `isStub` sessions are those of a stub.
  */
 export async function door({ isStub = IS_STUB } = {}) {
     const { hostname, port } = new URL(the.URL_OF);
-    const own = { open: new Set(), opened: 0, asked: [], shut: false, shuts: 0, stub: isStub ? await stub() : null };
+    const server = net.createServer((near) => come(near));
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const own = { open: new Set(), opened: 0, asked: [], shut: false, shuts: 0, most: Infinity, takes: () => true, stub: isStub ? await stub() : null };
     const all = new Set();
-    const server = net.createServer((near) => {
+    function come(near) {
         all.add(near);
         near.on("error", () => {});
         near.on("close", () => all.delete(near));
@@ -40,18 +43,22 @@ export async function door({ isStub = IS_STUB } = {}) {
             const far = net.connect(isSession && isStub ? own.stub.port : Number(port), hostname);
             far.on("error", () => {});
             far.write(head);
-            near.pipe(far);
-            far.pipe(near);
             far.on("close", () => near.destroy());
             near.on("close", () => far.destroy());
-            if (!isSession) return;
+            if (!isSession) return near.pipe(far).pipe(near);
+            near.on("data", (bytes) => own.takes() && far.write(bytes));
+            let passed = 0;
+            far.on("data", (bytes) => {
+                near.write(bytes);
+                passed += bytes.length;
+                if (passed > own.most) far.pause();
+            });
             own.asked.push(head.toString("latin1"));
             own.opened += 1;
             own.open.add(near);
             near.on("close", () => own.open.delete(near));
         });
-    });
-    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    }
     own.url = `http://127.0.0.1:${server.address().port}/`;
     own.cut = () => own.open.forEach((near) => near.destroy());
     own.close = () => {
@@ -62,8 +69,8 @@ export async function door({ isStub = IS_STUB } = {}) {
     return own;
 }
 
-/** A page that talks over one socket, through a door. Gives what it sent and what it was sent as well. */
-export async function session(browser, door, { init = () => {}, ...options } = {}) {
+/** A page that talks over one socket, through a door. Gives what it sent and what it was sent as well. `isLocked`: a key is asked for. */
+export async function session(browser, door, { init = () => {}, isLocked = false, ...options } = {}) {
     await the.shelve(talk.TALE);
     const sent = [];
     const came = [];
@@ -72,13 +79,13 @@ export async function session(browser, door, { init = () => {}, ...options } = {
             socket.on("framesent", ({ payload }) => sent.push(JSON.parse(payload)));
             socket.on("framereceived", ({ payload }) => came.push(JSON.parse(payload)));
         });
-        await page.addInitScript(() => localStorage.setItem("evensong.socket", "on"));
+        await options.before?.(page);
+        await page.addInitScript(() => location.protocol === "http:" && localStorage.setItem("evensong.socket", "on"));
         await page.addInitScript(recordSamples);
         await page.addInitScript(init);
-        await options.before?.(page);
     };
     const opened = await the.open(browser, { ...options, url: door.url, before });
-    await the.until("the voices", async () => (await opened.page.textContent("#voice-name")).includes("Alloy"));
+    if (!isLocked) await the.until("the voices", async () => (await opened.page.textContent("#voice-name")).includes("Alloy"));
     return { ...opened, sent, came };
 }
 
@@ -98,6 +105,13 @@ function recordSamples() {
 
 /** The samples that the n-th player was given. */
 export const given = (page, n = -1) => page.evaluate((n) => globalThis.given.at(n) ?? [], n);
+/** All samples of what the server has sent of its last answer, as it came. */
+export function arrived(came) {
+    const sound = names(came, "response.output_audio.delta");
+    const last = sound.filter(({ item_id: item }) => item === sound.at(-1).item_id);
+    const bytes = Buffer.concat(last.map(({ delta }) => Buffer.from(delta, "base64")));
+    return new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+}
 /** Seconds that were heard. */
 export const heard = async (page) => parseFloat(await page.textContent("[data-field=played]")) || 0;
 export const names = (events, type) => events.filter((event) => event.type === type);
