@@ -83,6 +83,7 @@ pub struct Usage {
 pub struct Question {
     text: String,
     history: History,
+    instructions: String,
     owner: Arc<str>,
     departure: Departure,
 }
@@ -122,8 +123,17 @@ impl Question {
         match text.len() {
             _ if text.trim().is_empty() => Err(AnswerError::NoQuestion),
             bytes if bytes > QUESTION_BYTES => Err(AnswerError::QuestionTooLong(bytes)),
-            _ => Ok(Self { text, history, owner: owner.into(), departure }),
+            _ => {
+                let (owner, instructions) = (owner.into(), String::new());
+                Ok(Self { text, history, instructions, owner, departure })
+            }
         }
+    }
+
+    /// The same, to be answered as these say: a language model hears them behind its own.
+    pub fn instructed(mut self, instructions: String) -> Self {
+        self.instructions = instructions;
+        self
     }
 }
 

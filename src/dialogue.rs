@@ -58,6 +58,8 @@ pub struct Asking {
     pub grace: Option<std::time::Duration>,
     /// Whether it is only written.
     pub is_silent: bool,
+    /// How it is to be answered, in words; may be empty.
+    pub instructions: String,
     /// Whose it is.
     pub principal: Arc<str>,
     /// Held as long as the dialogue lives: its places among those of its asker.
@@ -311,7 +313,8 @@ impl Dialogues {
             history.clone(),
             Arc::clone(&owner),
             departure.clone(),
-        )?;
+        )?
+        .instructed(asking.instructions);
         let now = Instant::now();
         let make = |id: &str| {
             let language = &live.voice().language;

@@ -103,7 +103,8 @@ impl Dialogue {
         state.life.asked(asking.is_resumable, now);
         state.heard_since = state.life.is_heard().then_some(now);
         let owner = Arc::clone(&self.owner);
-        let question = Question::new(asking.text, history, owner, self.departure.clone())?;
+        let question = Question::new(asking.text, history, owner, self.departure.clone())?
+            .instructed(asking.instructions);
         state.next = Some(Asked { epoch, question, live, stake });
         // Whatever was not delivered of the turn before never is, but for its last frame, if that is what it was.
         let late = self.replay.begin(epoch);

@@ -8,8 +8,8 @@ use super::{ANSWER_BYTES, CLIENT_SEND_BUFFER_BYTES, HISTORY_BYTES, KIB, QUESTION
 
 /// What is read of a socket at once.
 pub const SOCKET_READ_BYTES: usize = 4 * KIB;
-/// What may wait to be written: one message, and answers to signs of life.
-pub const SOCKET_WRITE_BYTES: usize = 256 * KIB;
+/// What may wait to be written: one message with its head, and an answer to a sign of life.
+pub const SOCKET_WRITE_BYTES: usize = 257 * KIB;
 /// The largest message.
 pub const SOCKET_MESSAGE_BYTES: u64 = 256 * KIB as u64;
 /// What of one its connection pays for; a larger one reserves [`SOCKET_MESSAGE_BYTES`] before it is read.
@@ -33,11 +33,13 @@ pub const SESSION_NAME_BYTES: usize = 64;
 pub const SESSION_INSTRUCTIONS_BYTES: usize = 4 * KIB;
 /// Events that the client did not confirm yet: what its socket, ours and the wire can hold, and four seconds of sound.
 pub const OUTBOX_BYTES: usize = CLIENT_SEND_BUFFER_BYTES * 2 + 128 * KIB;
+/// Events that have come to its machine, and that whoever reads there may not have seen yet.
+pub const OUTBOX_BEHIND_BYTES: usize = 64 * KIB;
 /// What an event takes beside its text.
 pub const OUTBOX_PLACE_BYTES: usize = 64;
 /// What a session holds beside, from a question until all of its answer was confirmed: those events, one more of each kind,
 /// the answer, and when its words are heard.
-pub const RESPONSE_BYTES: usize = OUTBOX_BYTES + 32 * KIB + 3 * ANSWER_BYTES;
+pub const RESPONSE_BYTES: usize = OUTBOX_BYTES + OUTBOX_BEHIND_BYTES + 32 * KIB + 3 * ANSWER_BYTES;
 /// So much is sent before another sign is asked for that it came.
 pub const CONFIRM_EVERY_BYTES: usize = 32 * KIB;
 /// From the device's leaving to its coming back.
@@ -64,6 +66,6 @@ pub const SESSION_STALE_AFTER: Duration = Duration::from_secs(60);
 pub const SESSION_TOKEN_LASTS: Duration = Duration::from_secs(24 * 3600);
 
 const _: () = {
-    assert!(SOCKET_WRITE_BYTES as u64 >= SOCKET_MESSAGE_FREE_BYTES);
+    assert!(SOCKET_WRITE_BYTES as u64 > SOCKET_MESSAGE_BYTES);
     assert!(OUTBOX_BYTES > 2 * CONFIRM_EVERY_BYTES);
 };

@@ -144,8 +144,8 @@ impl Items {
         self.items.back().map(|item| item.id.as_str())
     }
 
-    /// What stands there to be answered, and what was said before, `instructions` first. None where nothing is.
-    pub fn question(&self, instructions: &str) -> Option<(String, History)> {
+    /// What stands there to be answered, and what was said before. None where nothing is.
+    pub fn question(&self) -> Option<(String, History)> {
         let answered = self.items.iter().rposition(|item| item.role == Role::Assistant);
         let (before, asked) = match answered {
             Some(last) => (0..last + 1, last + 1..self.items.len()),
@@ -156,10 +156,7 @@ impl Items {
         if asked.is_empty() {
             return None;
         }
-        let mut turns = Vec::new();
-        if !instructions.is_empty() {
-            turns.push(Turn { asked: instructions.to_string(), answered: String::new() });
-        }
+        let mut turns: Vec<Turn> = Vec::new();
         for item in self.items.range(before) {
             match (item.role, turns.last_mut()) {
                 (Role::Assistant, Some(turn)) if turn.answered.is_empty() => {
@@ -195,16 +192,16 @@ mod tests {
     #[test]
     fn what_stands_behind_the_last_answer_is_asked() {
         let mut items = Items::default();
-        assert!(items.question("").is_none());
+        assert!(items.question().is_none());
         items.add(item("a", Role::User, "Hello."), None);
         items.add(item("b", Role::Assistant, "Good evening."), None);
-        assert!(items.question("").is_none(), "that was answered");
+        assert!(items.question().is_none(), "that was answered");
         items.add(item("c", Role::User, "And now?"), None);
         items.add(item("d", Role::User, "Say it."), None);
-        let (asked, history) = items.question("Be brief.").expect("two questions");
+        let (asked, history) = items.question().expect("two questions");
         assert_eq!(asked, "And now?\nSay it.");
         let said: Vec<_> = history.turns().map(|turn| (&*turn.asked, &*turn.answered)).collect();
-        assert_eq!(said, [("Be brief.", ""), ("Hello.", "Good evening.")]);
+        assert_eq!(said, [("Hello.", "Good evening.")]);
     }
 
     #[test]
@@ -214,11 +211,11 @@ mod tests {
         assert!(items.add(item("a", Role::User, "1"), Some("root")));
         assert!(items.add(item("c", Role::User, "3"), Some("b")));
         assert!(!items.add(item("d", Role::User, "4"), Some("nobody")));
-        assert_eq!(items.question("").expect("asked").0, "1\n2\n3");
+        assert_eq!(items.question().expect("asked").0, "1\n2\n3");
         assert!(items.remove("b") && !items.remove("b"));
         items.rewrite("c", "33".into());
         assert_eq!(
-            (items.question("").expect("asked").0.as_str(), items.last()),
+            (items.question().expect("asked").0.as_str(), items.last()),
             ("1\n33", Some("c"))
         );
         assert_eq!(items.bytes, 2 + 3);

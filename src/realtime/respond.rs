@@ -182,7 +182,7 @@ impl Attachment {
         state: &State,
     ) -> Result<Arc<Dialogue>, Wrong> {
         let means = &sessions.0.means;
-        let (asked, history) = state.items.question(&settings.instructions).ok_or_else(|| {
+        let (asked, history) = state.items.question().ok_or_else(|| {
             let message = "there is nothing to answer: send conversation.item.create first";
             Wrong::new("no_question", message)
         })?;
@@ -209,6 +209,7 @@ impl Attachment {
             is_resumable: true,
             grace: Some(means.patience.grace),
             is_silent: settings.is_silent,
+            instructions: settings.instructions.clone(),
             principal: self.asker.principal(),
             places,
         };

@@ -299,12 +299,13 @@ impl Attachment {
             return;
         }
         state.outbox.confirm(upto.min(self.at));
-        state.let_go();
     }
 
-    /// Whether events wait to be confirmed.
-    pub fn is_owed(&self) -> bool {
-        !self.session.lock().outbox.is_empty()
+    /// A while has passed since this was last called.
+    pub fn settle(&mut self) {
+        let mut state = self.session.lock();
+        state.outbox.settle();
+        state.let_go();
     }
 
     /// Whether the client has left so much of what it asked for untaken that it is to be cut.
@@ -394,7 +395,7 @@ impl Drop for Attachment {
 }
 
 impl State {
-    /// Gives back what an answer needs, once all of it has come.
+    /// Gives back what an answer needs, once all of it has come, and a while has passed.
     pub(super) fn let_go(&mut self) {
         if self.running.is_none() && self.outbox.is_empty() {
             self.room = None;

@@ -217,6 +217,7 @@ fn asking(dialogue: Option<String>, format: Format, is_resumable: bool) -> Askin
         is_resumable,
         grace: None,
         is_silent: false,
+        instructions: String::new(),
         principal: "anybody".into(),
         places: Box::new(()),
     }

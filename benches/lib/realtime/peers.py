@@ -49,7 +49,7 @@ class Node(Program):
 
 
 class Bare:
-    """`examples/ws_bare.rs`, beside the server's binary."""
+    """The example `ws_bare`, beside the server's binary."""
 
     name = "bare"
 

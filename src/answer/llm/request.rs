@@ -77,7 +77,8 @@ pub fn body(config: &LlmConfig, question: &Question, dialect: Dialect) -> Bytes 
 fn messages<'a>(config: &'a LlmConfig, question: &'a Question) -> Vec<Message<'a>> {
     let turns = question.history.turns();
     let said = turns.flat_map(|turn| [("user", &turn.asked), ("assistant", &turn.answered)]);
-    let said = std::iter::once(("system", &config.system_prompt)).chain(said);
+    let system = [("system", &config.system_prompt), ("system", &question.instructions)];
+    let said = system.into_iter().chain(said);
     let said = said.chain([("user", &question.text)]);
     let mut messages: Vec<Message<'_>> = Vec::new();
     for (role, text) in said.filter(|(_, text)| !text.is_empty()) {
@@ -147,6 +148,16 @@ mod tests {
             ("user", "g\n\nWhy?"),
         ];
         assert_eq!(messages, expected.map(|(role, text)| (Some(role), Some(text))));
+    }
+
+    #[test]
+    fn what_a_question_is_to_be_answered_like_stands_behind_our_own_words() {
+        let config = LlmConfig { system_prompt: "Be brief.".into(), ..config() };
+        let question = Question::new("Why?", History::default(), "test", Departure::default());
+        let question = question.expect("a question").instructed("Rhyme.".into());
+        let messages = messages(&config, &question);
+        assert_eq!((messages[0].role, &*messages[0].content), ("system", "Be brief.\n\nRhyme."));
+        assert_eq!((messages[1].role, &*messages[1].content, messages.len()), ("user", "Why?", 2));
     }
 
     #[test]

@@ -267,6 +267,7 @@ fn ask(
         is_resumable: converse.resumable.unwrap_or(false),
         grace: None,
         is_silent: false,
+        instructions: String::new(),
         principal: Arc::clone(&principal.id),
         places: Box::new(places),
     };

@@ -8,7 +8,8 @@ use super::signs::{Meter, Signs};
 use crate::http::connection::onward::Duplex;
 use crate::http::websocket::{self, Event, Message, Over, Room, WebSocket, code};
 use crate::limits::{
-    SESSION_ERRORS, SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND, SESSION_EVENTS_BURST,
+    PING_EVERY, SESSION_ERRORS, SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND,
+    SESSION_EVENTS_BURST,
 };
 use crate::metrics::{Cut, SessionEnd};
 use crate::realtime::{Attachment, Ends, SessionPatience};
@@ -23,6 +24,8 @@ struct Line {
     patience: SessionPatience,
     /// When something was asked last, or answered.
     active: Instant,
+    /// When events that have come are looked at next, to be forgotten.
+    settles: Instant,
     out: Option<Message>,
 }
 
@@ -56,6 +59,7 @@ pub async fn run(
         errors: Meter::new(SESSION_ERRORS, SESSION_ERRORS_WITHIN, now),
         patience,
         active: now,
+        settles: now + PING_EVERY,
         out: None,
     };
     match line.serve(leaves).await {
@@ -121,6 +125,10 @@ impl Line {
     }
 
     fn ask(&mut self, now: Instant, given: u64) {
+        if now >= self.settles {
+            self.settles = now + PING_EVERY;
+            self.attachment.settle();
+        }
         self.signs.asked(now, given);
         self.out = Some(websocket::ping(given));
     }
