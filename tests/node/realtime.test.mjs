@@ -123,9 +123,12 @@ test('text in, sound out, and both remember what was said', async () => {
     await talk.say(`topic=${second} say: Good night.`);
     assert.equal(talk.transcript, `${ANSWER}Good night.`);
     const requests = await (await fetch(`${llm}/requests`, { headers: { connection: 'close' } })).json();
-    const [system, ...messages] = requests.at(-1).body.messages.map(({ content }) => content);
-    assert.match(system, /bell-ringer/);
-    assert.deepEqual(messages, [question, ANSWER, `topic=${second} say: Good night.`]);
+    const messages = requests.at(-1).body.messages.map(({ content }) => content);
+    const [first, answer, last] = messages.slice(-3);
+    assert(messages.slice(0, -2).join(' ').includes('bell-ringer'), 'what the agent is to be was not told');
+    // Whatever stands before the first question may be one with it.
+    assert(first.endsWith(question), first);
+    assert.deepEqual([answer, last], [ANSWER, `topic=${second} say: Good night.`]);
     await talk.close();
 });
 
