@@ -67,7 +67,8 @@ impl Running {
         self.dialogue.listen(Ear {
             after: self.position,
             follows: false,
-            knows_place: true,
+            // What its client may have missed is the session's to tell: a place that was left keeps nothing here.
+            knows_place: false,
             owner: asker.owner(),
             departure: asker.departure(),
         })
