@@ -17,8 +17,6 @@ MIB = 1024 * 1024
 MOST_GROWTH_BYTES = MIB
 # As large as a ping may be (RFC 6455, 5.5), and as many in one write.
 PINGS = wire.frame(wire.PING, bytes(125)) * 64
-# Of such a peer, so that what it does not read stays with the server.
-RECEIVE_BUFFER = 4096
 SAMPLE_SECONDS = 0.01
 PATIENCE_SECONDS = 60.0
 POLICY = 1008
@@ -29,7 +27,6 @@ class Flooder:
 
     def __init__(self, address: wire.Address):
         self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.socket.settimeout(client.PATIENCE_SECONDS)
         self.socket.connect(address)
         self.socket.sendall(wire.handshake())

@@ -16,7 +16,7 @@ NAMES = ("evensong", "node", "bare")
 NODE = Path(__file__).resolve().parents[1] / "realtime_node"
 MIB = 1024 * 1024
 # More than any part opens at once.
-CONNECTIONS = 16_384
+CONNECTIONS = 8_192
 # So that what is left waits for nobody when a part is over. Whoever comes back here does so at once.
 GRACE_SECONDS = 2
 
