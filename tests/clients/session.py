@@ -139,12 +139,7 @@ class Session:
 
     async def next(self) -> Event:
         """The next event, which has an id of its own and is what the SDK takes it for."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            if isinstance(self.connection, AsyncRealtimeConnection):
-                message = await self.connection.recv_bytes()
-            else:
-                message = await self.connection.recv()
-                assert isinstance(message, str), "events are text"
+        message = await asyncio.wait_for(self._message(), PATIENCE_SECONDS)
         event = json.loads(message)
         name = event["type"]
         if not name.startswith(OURS):
@@ -154,6 +149,13 @@ class Session:
             assert event["event_id"] not in {other["event_id"] for other in self.events}, event
         self.events.append(event)
         return event
+
+    async def _message(self) -> str | bytes:
+        if isinstance(self.connection, AsyncRealtimeConnection):
+            return await self.connection.recv_bytes()
+        message = await self.connection.recv()
+        assert isinstance(message, str), "events are text"
+        return message
 
     async def until(self, *names: str) -> Event:
         """Reads on until an event of one of these names."""
@@ -173,6 +175,10 @@ class Session:
             await self.connection.send_raw(message)
         else:
             await self.connection.send(message)
+
+    def raw(self, frame: bytes) -> None:
+        """Sends bytes that are no message."""
+        self._websocket.transport.write(frame)
 
     async def ask(self, text: str, **response: Any) -> None:
         """Something that is said, and that an answer is wanted."""

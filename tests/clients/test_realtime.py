@@ -415,6 +415,29 @@ async def test_what_is_no_text_is_not_taken(assistant: Server, message: bytes, c
         assert await session.ends() == code
 
 
+# Frames that break RFC 6455; those with a mask have one of zeros.
+BROKEN = {
+    "no mask": b"\x81\x02{}",
+    "unknown opcode": b"\x83\x80" + bytes(4),
+    "reserved bits": b"\xf1\x82" + bytes(4) + b"{}",
+    "a ping in parts": b"\x09\x80" + bytes(4),
+    "a part of nothing": b"\x80\x82" + bytes(4) + b"{}",
+    "a close with an odd code": b"\x88\x82" + bytes(4) + b"\x03\xed",
+}
+
+
+@in_loop
+async def test_what_is_no_frame_ends_the_connection_and_not_the_session(assistant: Server) -> None:
+    for case, frame in BROKEN.items():
+        async with bare(assistant) as session:
+            session.raw(frame)
+            assert await session.ends() == 1002, case
+        errors = [event["error"] for event in session.events if event["type"] == "error"]
+        assert not errors or errors[-1]["code"] == "UNKNOWN_ERROR", (case, errors)
+        async with bare(assistant, None, session.events, False, resume=session.token) as back:
+            assert (await back.next())["type"] == "evensong.resumed", case
+
+
 @in_loop
 async def test_good_bye_is_answered(assistant: Server) -> None:
     async with bare(assistant) as session:
