@@ -44,13 +44,18 @@ class PcmSpeaker extends AudioWorkletProcessor {
     }
 
     process(_, outputs) {
-        if (this.#over) return false;
+        if (this.#over) return this.#close();
         const out = outputs[0];
         const frames = out[0].length;
         const made = this.#fill(out[0], frames);
         for (let channel = 1; channel < out.length; channel += 1) out[channel].set(out[0]);
         this.#tell(made, frames);
         return !this.#over;
+    }
+
+    #close() {
+        this.port.postMessage({ closed: true });
+        return false;
     }
 
     /** Fills the block from the ring, interpolating where the rates differ; returns the frames. */

@@ -12,6 +12,8 @@ const AHEAD_SECONDS = 30;
 const MESSAGE_SAMPLES = 8192;
 /** A context that a person's gesture has allowed runs well within this. */
 const ALLOWED_WITHIN_MS = 500;
+/** A processor that runs at all has ended well within this when it is told to. */
+const ENDED_WITHIN_MS = 250;
 
 /** Whether this browser can; AudioWorklet wants https or localhost. */
 export function supported() {
@@ -21,6 +23,8 @@ export function supported() {
 /** One utterance; `wav` says that the samples come behind a WAV's head. */
 export class PcmPlayer {
     #gone = new AbortController();
+    /** Aborted when the processor has ended as well. */
+    #freed = new AbortController();
     #context = context();
     #node = null;
     #on;
@@ -30,6 +34,9 @@ export class PcmPlayer {
     #hz = PCM_HZ;
     #sent = 0;
     #played = 0;
+    /** Until the processor has ended, which is not waited for longer. */
+    #ending = null;
+    #isEnded = false;
 
     constructor(on, { wav = false } = {}) {
         this.#on = on;
@@ -63,7 +70,7 @@ export class PcmPlayer {
             outputChannelCount: [1],
             processorOptions: { samples: (AHEAD_SECONDS + 1) * PCM_HZ, hz: PCM_HZ },
         });
-        this.#node.port.addEventListener("message", ({ data }) => this.#hear(data));
+        this.#node.port.addEventListener("message", ({ data }) => this.#hear(data), { signal: this.#freed.signal });
         this.#node.port.start();
         this.#node.connect(this.#context.destination);
         this.#context.addEventListener("statechange", () => this.#changed(), {
@@ -97,10 +104,18 @@ export class PcmPlayer {
         await this.#allowed();
     }
 
-    /** Frees everything. */
+    /** Silence, and everything is freed. A context that is closed while its processor runs is kept by Chromium, with the ring. */
     close() {
         if (this.#signal.aborted) return;
         this.#gone.abort();
+        if (this.#node === null || this.#isEnded || this.#context.state !== "running") return this.#free();
+        this.#node.port.postMessage({ close: true });
+        this.#ending = setTimeout(() => this.#free(), ENDED_WITHIN_MS);
+    }
+
+    #free() {
+        clearTimeout(this.#ending);
+        this.#freed.abort();
         this.#node?.port.postMessage({ close: true });
         this.#node?.port.close();
         this.#node?.disconnect();
@@ -150,7 +165,9 @@ export class PcmPlayer {
         this.#node.port.postMessage({ hz });
     }
 
-    #hear({ played, sound, starved, ended, overrun }) {
+    #hear({ played, sound, starved, ended, overrun, closed }) {
+        if (closed && this.#ending !== null) return this.#free();
+        if (ended) this.#isEnded = true;
         if (this.#signal.aborted) return;
         if (played !== undefined) this.#played = played;
         if (sound) this.#on.sound();
