@@ -123,6 +123,7 @@ export class Exchange {
         else if (type === "response.output_audio_transcript.delta") this.#then(() => this.#write(event));
         else if (type === "response.output_audio.delta") this.#hear(event);
         else if (type === "response.output_audio.done") this.#then(() => this.#time(this.#pace.end(this.#ms)));
+        else if (type === "evensong.sources" && this.turn.isOn) this.turn.view.source(event.hits);
         else if (type === "response.done") this.#done(event.response ?? {});
     }
 

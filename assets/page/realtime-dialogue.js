@@ -152,7 +152,8 @@ export class RealtimeDialogue {
     /** Another session: it is told what was said, and asked what is not answered. */
     #meet({ audio }) {
         this.#manner = null;
-        this.#on.met({ voice: audio?.output?.voice, format: "pcm" });
+        // What was said of the one that is lost stays.
+        if (!this.#isLost) this.#on.met({ voice: audio?.output?.voice, format: "pcm" });
         this.#tell(this.#said.map(({ role, text }) => message(role, text)));
         for (const exchange of this.#open) if (exchange.turn.isOn) this.#send(exchange);
         if (this.#isLost) this.#news = this.#tidings("The session was lost; a new one has begun.");

@@ -12,6 +12,8 @@ const AGAIN_MS = 500;
 const AGAIN_MOST_MS = 5_000;
 /** How long a server remembers who is gone, if it has not said so. */
 const GRACE_MS = 60_000;
+/** What a browser has of a socket it has told us by then. */
+const TAKEN_MS = 200;
 /** A socket that says nothing for so long, while an answer is due, is dead: a browser is not shown the server's pings. */
 const SILENT_MS = 20_000;
 /** A socket that held so long was good: the next one is tried as soon as the first was. */
@@ -106,10 +108,11 @@ export class Session {
         const signal = AbortSignal.any([this.#signal, this.#life.signal]);
         const opened = socket(this.#path, signal);
         this.#socket = opened;
-        this.#timer = setTimeout(() => this.#life.abort(), CONNECT_MS);
+        this.#giveUp(CONNECT_MS);
         opened.addEventListener("message", ({ data }) => this.#take(data), { signal });
-        // Its last words may take minutes to be missed; what was not lost is not asked for again.
-        globalThis.addEventListener("offline", () => this.#life.abort(), { signal });
+        // It may take minutes until the loss is seen. What has come and is not told yet is taken first: the server may know by the
+        // browser's answers to its pings that it came, and keep it no longer.
+        globalThis.addEventListener("offline", () => this.#giveUp(TAKEN_MS), { signal });
         await next(opened, ["close"], signal);
         this.#still();
         if (this.#signal.aborted || this.#liveAt === null) return;
@@ -117,6 +120,11 @@ export class Session {
         this.#liveAt = null;
         this.#lostAt = performance.now();
         this.#on.lost();
+    }
+
+    #giveUp(ms) {
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => this.#life.abort(), ms);
     }
 
     get #path() {

@@ -50,7 +50,7 @@ test("several turns are one session, which is told once how to speak, and again 
     assert.deepEqual(one.names(sent, "session.update").map(({ session }) => session.audio.output.speed), [4, 3.5]);
     assert.equal(one.names(sent, "response.create").length, 4);
     assert.equal(new Set(one.names(sent, "conversation.item.create").map(({ item }) => item.id)).size, 4);
-    assert.equal(await page.evaluate(() => globalThis.borrowed.contexts.size), 0);
+    await the.until("all is given back", () => page.evaluate(() => globalThis.borrowed.contexts.size === 0), 500);
     the.unblemished(opened);
 });
 
@@ -67,7 +67,7 @@ for (const [way, stop] of [["its button", (page) => page.click("#dialogue-stop")
         const played = await one.heard(page);
         await the.until("silence", async () => (await one.phase(page)) === "idle", 500);
         assert.equal(await one.said(page), "Stopped.");
-        assert.equal(await page.evaluate(() => globalThis.borrowed.contexts.size), 0);
+        await the.until("all is given back", () => page.evaluate(() => globalThis.borrowed.contexts.size === 0), 500);
         await the.until("it is told", () => one.names(came, "conversation.item.truncated").length === 1);
         assert.deepEqual(types(sent).filter((type) => type !== "response.cancel").slice(3), ["conversation.item.truncate", "output_audio_buffer.clear"]);
         const [{ audio_end_ms: end, item_id: item }] = one.names(sent, "conversation.item.truncate");
@@ -211,13 +211,15 @@ test("the switch: off as long as nobody sets it, kept, and either way ends the o
     await the.shelve(one.TALE);
     door.stub.answer = () => one.clauses(20);
     const opened = await the.open(browser, { url: door.url });
-    const { page } = opened;
+    const { page, seen } = opened;
     assert.equal(await page.isChecked("#socket"), false);
     await one.ask(page, one.QUESTION);
     await one.speaks(page, 0.1);
+    const [stream] = one.streams(opened);
     await page.focus("#socket");
     await page.keyboard.press("Space");
-    await one.still(page);
+    assert.equal(await one.phase(page), "idle");
+    await the.until("the stream is ended", () => seen.failed.has(stream));
     await one.ask(page, one.QUESTION);
     await one.sounds(page, 0.1);
     assert.equal(one.questions(opened).length, 1);
@@ -233,7 +235,6 @@ test("the switch: off as long as nobody sets it, kept, and either way ends the o
     await one.speaks(page, 0.1);
     assert.equal(one.questions(opened).length, 2);
     await page.keyboard.press("Escape");
-    await one.still(page);
     the.unblemished(opened);
 });
 

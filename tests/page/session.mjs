@@ -112,6 +112,13 @@ export function arrived(came) {
     const bytes = Buffer.concat(last.map(({ delta }) => Buffer.from(delta, "base64")));
     return new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
 }
+
+/** All events that a session told, over however many sockets: each came once, in order, and none is missing. */
+export function gapless(came) {
+    const told = came.filter(({ type }) => type !== "evensong.resumed").map(({ event_id: id }) => Number(id.replace("event_", "")));
+    assert.deepEqual(told, told.map((_, n) => n + 1));
+}
+
 /** Seconds that were heard. */
 export const heard = async (page) => parseFloat(await page.textContent("[data-field=played]")) || 0;
 export const names = (events, type) => events.filter((event) => event.type === type);
