@@ -13,10 +13,13 @@ const BYTES_PER_MS = 48;
 /** The format of the player that plays it. */
 const FORMAT = { type: "audio/pcm", rate: 24_000 };
 
+/** The name of the event that says how a session speaks. */
+export const MANNER = "manner";
+
 /** How a session speaks: the event that says so. */
 export function manner({ voice, speed }) {
     const output = { format: FORMAT, voice, speed };
-    return { type: "session.update", session: { type: "realtime", output_modalities: ["audio"], audio: { output } } };
+    return { type: "session.update", event_id: MANNER, session: { type: "realtime", output_modalities: ["audio"], audio: { output } } };
 }
 
 /** Something that was said, as the event that tells a session of it. */

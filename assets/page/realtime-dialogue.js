@@ -3,7 +3,7 @@
 // asked; there is one session at most, and it is closed when nobody wants it any more.
 
 import { Failure } from "./api.js";
-import { Exchange, manner, message } from "./exchange.js";
+import { Exchange, MANNER, manner, message } from "./exchange.js";
 import { Session } from "./realtime.js";
 import { ThinkingSound } from "./thinking.js";
 import { Turn } from "./turn.js";
@@ -79,6 +79,8 @@ export class RealtimeDialogue {
         // The server may be done with it already; it has not heard of this.
         if (isCut && !this.#open.includes(exchange)) this.#open.push(exchange);
         if (isCut) this.#tell(exchange.ends());
+        // What was never sent needs no end.
+        if (exchange.sent === 0) this.#close(exchange);
         this.#quiet();
     }
 
@@ -192,7 +194,7 @@ export class RealtimeDialogue {
     #heed(event) {
         const { type, error, response, response_id: id = response?.id } = event;
         if (type === "response.created") return this.#created(id);
-        if (type === "error") return this.#complained(event, error ?? {});
+        if (type === "error") return this.#complained(error ?? {});
         if (type === "evensong.thinking") return this.#thinks(event);
         if (type === "conversation.item.retrieved") return this.#found(event.item?.id);
         if (type === "conversation.item.truncated") return this.#cut(event.item_id);
@@ -238,8 +240,9 @@ export class RealtimeDialogue {
     }
 
     /** The server refuses what an event of ours asked for. */
-    #complained(event, error) {
-        const [, why, id] = /^(say|want|doubt|cancel|cut|clear)_(.+)$/.exec(error.event_id ?? event.event_id ?? "") ?? [];
+    #complained(error) {
+        if (error.event_id === MANNER) return this.#on.failed(said(error), null);
+        const [, why, id] = /^(say|want|doubt|cancel|cut)_(.+)$/.exec(error.event_id ?? "") ?? [];
         const exchange = this.#open.find((one) => one.id === id);
         if (!exchange) return;
         if (why === "want" && error.code === BUSY) exchange.isPut = exchange.response === null;
