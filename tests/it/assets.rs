@@ -144,7 +144,8 @@ async fn the_page_is_a_fraction_of_its_size_on_the_wire() {
     let mut left = vec!["/".to_string()];
     let mut seen = HashSet::new();
     while let Some(path) = left.pop() {
-        if !seen.insert(path.clone()) {
+        // Sound has one form, and is another test's.
+        if path.ends_with(".mp3") || !seen.insert(path.clone()) {
             continue;
         }
         for (name, size) in FORMS.iter().zip(&mut sizes) {
@@ -152,7 +153,8 @@ async fn the_page_is_a_fraction_of_its_size_on_the_wire() {
             assert_eq!(answer.status, 200, "{path}");
             *size += answer.body.len();
             if *name == "identity" {
-                let text = String::from_utf8(answer.body).expect("a text");
+                let text =
+                    String::from_utf8(answer.body).unwrap_or_else(|_| panic!("{path}: text"));
                 let named = text.split('"').filter(|part| part.starts_with("assets/"));
                 left.extend(named.map(|name| format!("/{name}")));
                 let imported =
