@@ -11,6 +11,7 @@ pub mod ring;
 pub mod signing;
 mod stake;
 mod sync;
+pub mod websocket;
 
 pub use budget::{Budget, Reservation};
 pub use stake::Stake;

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use evensong::http::websocket::{Event, Message, NO_CODE, Over, WebSocket, code, handshake};
+use evensong::bounds::websocket::{Event, Message, NO_CODE, Over, WebSocket, code};
+use evensong::http::websocket::handshake;
 use http::{HeaderName, HeaderValue, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -5,8 +5,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::signs::{Meter, Signs};
+use crate::bounds::websocket::{self, Event, Message, Over, Room, WebSocket, code};
 use crate::http::connection::onward::Duplex;
-use crate::http::websocket::{self, Event, Message, Over, Room, WebSocket, code};
 use crate::limits::{
     PING_EVERY, SESSION_ERRORS, SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND,
     SESSION_EVENTS_BURST,

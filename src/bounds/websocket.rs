@@ -1,0 +1,222 @@
+//! WebSockets (RFC 6455): messages in both directions, behind a handshake. Invariants: reading goes on beside sending; one message
+//! at a time is on its way out, and no more of one is taken in than was reserved; whoever breaks the protocol is told so by
+//! the right code.
+
+mod gauge;
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+pub use gauge::{Gauge, Room};
+pub use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::limits;
+
+/// Why a connection is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The peer closed it, for a reason of its own.
+    Closed(u16),
+    /// The peer is gone without a word.
+    Gone,
+    /// It broke a rule: it is to be closed with this code.
+    Broke(u16, &'static str),
+}
+
+/// Codes of RFC 6455, 7.4.1, and of its registry.
+pub mod code {
+    /// All was said.
+    pub const NORMAL: u16 = 1000;
+    /// The server goes away.
+    pub const AWAY: u16 = 1001;
+    /// What came breaks the protocol.
+    pub const PROTOCOL: u16 = 1002;
+    /// What came is of a kind that is not taken.
+    pub const UNSUPPORTED: u16 = 1003;
+    /// A text that is no UTF-8.
+    pub const INVALID: u16 = 1007;
+    /// What came breaks a rule of ours.
+    pub const POLICY: u16 = 1008;
+    /// A message that is larger than may be.
+    pub const TOO_BIG: u16 = 1009;
+    /// Something failed here.
+    pub const SERVER: u16 = 1011;
+    /// There is no room at present.
+    pub const OVERLOAD: u16 = 1013;
+}
+
+/// A connection on which messages are exchanged.
+pub struct WebSocket<S> {
+    inner: WebSocketStream<Gauge<S>>,
+    /// Whether what was handed over was not yet taken by the socket.
+    sends: bool,
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(limits::SOCKET_READ_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(limits::SOCKET_WRITE_BYTES)
+        .max_message_size(Some(limits::SOCKET_MESSAGE_BYTES as usize))
+        .max_frame_size(Some(limits::SOCKET_MESSAGE_BYTES as usize))
+}
+
+/// What happens next on one.
+#[derive(Debug)]
+pub enum Event {
+    /// A message, or a sign of life.
+    Received(Message),
+    /// What was to be sent was taken; the next may be given.
+    Sent,
+    /// Nothing more will.
+    Over(Over),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Speaks by `stream`, behind a client's handshake; large messages are reserved from `room`.
+    pub async fn new(stream: S, room: Option<Room>) -> Self {
+        let gauge = Gauge::new(stream, room);
+        let inner = WebSocketStream::from_raw_socket(gauge, Role::Server, Some(config())).await;
+        Self { inner, sends: false }
+    }
+
+    /// Asks for one by `request` and speaks by it. Its messages are as large as may be without being asked about: whoever has
+    /// it has reserved that.
+    pub async fn ask(stream: S, request: Request<()>) -> Result<Self, Error> {
+        let gauge = Gauge::new(stream, None);
+        let asked = client_async_with_config(request, gauge, Some(config())).await;
+        asked.map(|(inner, _)| Self { inner, sends: false })
+    }
+
+    /// Waits for what happens next, while `out` is sent, if there is something. What was received is dealt with by the next call.
+    pub async fn next(&mut self, out: &mut Option<Message>) -> Event {
+        self.inner.get_mut().settle();
+        std::future::poll_fn(|cx| self.poll_next(out, cx)).await
+    }
+
+    fn poll_next(&mut self, out: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(event) = self.poll_send(out, cx) {
+            return Poll::Ready(event);
+        }
+        let received = match Pin::new(&mut self.inner).poll_next(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(received) => received,
+        };
+        Poll::Ready(match received {
+            Some(Ok(Message::Close(frame))) => {
+                let code = frame.map_or(NO_CODE, |frame| frame.code.into());
+                Event::Over(Over::Closed(code))
+            }
+            Some(Ok(message)) => Event::Received(message),
+            Some(Err(error)) => Event::Over(self.over(&error)),
+            None => Event::Over(Over::Gone),
+        })
+    }
+
+    fn poll_send(&mut self, out: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Event> {
+        if out.is_some() {
+            match Pin::new(&mut self.inner).poll_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {
+                    let Some(message) = out.take() else { return Poll::Pending };
+                    if let Err(error) = Pin::new(&mut self.inner).start_send(message) {
+                        return Poll::Ready(Event::Over(self.over(&error)));
+                    }
+                    self.sends = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Event::Over(self.over(&error))),
+            }
+        }
+        if !self.sends {
+            return Poll::Pending;
+        }
+        match Pin::new(&mut self.inner).poll_flush(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.sends = false;
+                Poll::Ready(Event::Sent)
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Event::Over(self.over(&error))),
+        }
+    }
+
+    fn over(&self, error: &Error) -> Over {
+        if self.inner.get_ref().lacked_room() {
+            return Over::Broke(code::OVERLOAD, "no room for a message of this size at present");
+        }
+        match error {
+            Error::Utf8(_) => Over::Broke(code::INVALID, "a text that is not UTF-8"),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+                Over::Broke(code::TOO_BIG, "a message larger than 256 KiB")
+            }
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Over::Gone,
+            Error::Protocol(_) => Over::Broke(code::PROTOCOL, "what came is no frame of RFC 6455"),
+            Error::WriteBufferFull(_) => {
+                Over::Broke(code::POLICY, "what was asked for was not taken")
+            }
+            _ => Over::Gone,
+        }
+    }
+
+    /// Whether something that was handed over was not taken yet.
+    pub fn is_sending(&self) -> bool {
+        self.sends
+    }
+
+    /// Sends one more text, if the peer takes it in a moment.
+    pub async fn last_word(&mut self, text: Utf8Bytes) {
+        self.say(Message::Text(text)).await;
+    }
+
+    /// Sends a message, if the peer takes it in a moment.
+    pub async fn say(&mut self, message: Message) {
+        let _ = tokio::time::timeout(CLOSING_PATIENCE, self.inner.send(message)).await;
+    }
+
+    /// Says good-bye with `code` and waits a moment for the peer to say so, too. Where it was the peer who began, it is answered.
+    pub async fn close(mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        let said = async {
+            if self.inner.close(Some(frame)).await.is_err() {
+                return;
+            }
+            while let Some(Ok(_)) = self.inner.next().await {}
+            let _ = self.inner.get_mut().shutdown().await;
+        };
+        // Whoever does not answer is gone, or does not know how.
+        let _ = tokio::time::timeout(CLOSING_PATIENCE, said).await;
+    }
+
+    /// Answers the peer's good-bye.
+    pub async fn farewell(mut self) {
+        let said = async {
+            let _ = self.inner.flush().await;
+            let _ = self.inner.get_mut().shutdown().await;
+        };
+        let _ = tokio::time::timeout(CLOSING_PATIENCE, said).await;
+    }
+}
+
+/// As which a close without a code is told (RFC 6455, 7.1.5).
+pub const NO_CODE: u16 = 1005;
+const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A sign of life that says how far one is.
+pub fn ping(number: u64) -> Message {
+    Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes()))
+}
+
+/// What a pong answers, where it is one of ours.
+pub fn pong(bytes: &Bytes) -> Option<u64> {
+    bytes.as_ref().try_into().ok().map(u64::from_be_bytes)
+}
