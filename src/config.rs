@@ -27,7 +27,6 @@ use crate::dialogue::life::Patience;
 use crate::http::listen::DoorConfig;
 use crate::limits;
 use crate::media::MediaConfig;
-use crate::realtime::SessionPatience;
 use crate::speech::openai;
 use answer::AnswerSettings;
 pub use answer::{AnswerConfig, LlmUpstream, TranscriberUpstream};
@@ -43,6 +42,7 @@ use media::MediaSettings;
 pub use memory::MemoryConfig;
 use memory::MemorySettings;
 use realtime::RealtimeSettings;
+pub use realtime::{ListeningUpstream, RealtimeConfig};
 use search::SearchSettings;
 pub use search::{EngineConfig, SearchConfig};
 pub use upstream::RemoteSpeech;
@@ -66,7 +66,7 @@ pub struct Config {
     /// How long dialogues wait for listeners.
     pub dialogue: Patience,
     /// How long voice sessions wait.
-    pub realtime: SessionPatience,
+    pub realtime: RealtimeConfig,
     /// What is searched; none: nothing.
     pub search: Option<SearchConfig>,
     /// What is indexed; none: nothing.

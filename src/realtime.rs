@@ -6,6 +6,7 @@ mod client;
 mod item;
 pub mod life;
 mod outbox;
+pub mod relay;
 mod respond;
 mod session;
 mod settings;
@@ -29,6 +30,7 @@ use crate::metrics::{Metrics, Refusal, SessionEnd};
 use crate::speech::Speech;
 use crate::tasks::Spawner;
 
+use relay::Listening;
 pub use session::{Attachment, Ends, Session};
 use settings::Settings;
 pub use token::Refused;
@@ -94,6 +96,8 @@ pub struct SessionMeans {
     pub patience: SessionPatience,
     /// By which tokens are signed.
     pub key: SigningKey,
+    /// Who listens to sound; none: nobody does.
+    pub listening: Option<Listening>,
 }
 
 /// The sessions of a server. Clones share them.

@@ -17,7 +17,9 @@ use crate::bounds::Budget;
 use crate::bounds::memory::profile::Profiles;
 use crate::bounds::memory::{Books, Watch};
 use crate::bounds::signing::SigningKey;
-use crate::config::{Config, LlmUpstream, RemoteSpeech, ShutdownConfig, TranscriberUpstream};
+use crate::config::{
+    Config, ListeningUpstream, LlmUpstream, RemoteSpeech, ShutdownConfig, TranscriberUpstream,
+};
 use crate::dialogue::{Dialogues, Means};
 use crate::http::admin::Shown;
 use crate::http::auth::Auth;
@@ -31,6 +33,7 @@ use crate::ledger::{Baseline, Kind, Ledger};
 use crate::limits;
 use crate::media::Media;
 use crate::metrics::Metrics;
+use crate::realtime::relay::Listening;
 use crate::realtime::{SessionMeans, Sessions};
 use crate::search::Search;
 use crate::search::indexer::Indexer;
@@ -39,7 +42,7 @@ use crate::speech::worker::{WorkerConfig, WorkerEngine};
 use crate::speech::{Engine, Health, Speech, Voicing};
 use crate::tasks::{Cleanup, Scope, Stopped};
 use crate::upstream::graphql::Graphql;
-use crate::upstream::{Exchange, Parts, Roll, Rolled, Tls as Authorities, Upstream};
+use crate::upstream::{Exchange, Parts, Roll, Rolled, Sockets, Tls as Authorities, Upstream};
 
 /// A running server. Dropping it is the hard stop.
 pub struct Server {
@@ -466,6 +469,13 @@ fn dialogues(config: &Config, core: &Core, timers: &Scope, search: Option<&Searc
     dialogues
 }
 
+/// Who listens to the sound that comes by sessions.
+fn listening(config: ListeningUpstream, parts: &Parts) -> anyhow::Result<Listening> {
+    let sockets = Sockets::new(config.socket, parts);
+    let sockets = sockets.map_err(|why| anyhow::anyhow!("realtime.upstream: {why}"))?;
+    Ok(Listening { sockets, voice: config.voice })
+}
+
 /// Who talks over sockets.
 fn sessions(
     config: &Config,
@@ -480,8 +490,14 @@ fn sessions(
         budget: core.budget.clone(),
         metrics: core.metrics.clone(),
         spawner: core.streams.spawner(),
-        patience: config.realtime,
+        patience: config.realtime.patience,
         key: SigningKey::of(config.data.as_deref(), "session.key")?,
+        listening: config
+            .realtime
+            .listening
+            .clone()
+            .map(|it| listening(it, &core.parts))
+            .transpose()?,
     });
     let sweeping = sessions.clone();
     timers.spawner().every("session sweep", limits::SESSION_SWEEP_EVERY, move || {

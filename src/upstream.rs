@@ -19,6 +19,7 @@ mod policy;
 pub mod retry;
 mod roll;
 mod secret;
+mod socket;
 mod stream;
 mod tls;
 
@@ -27,5 +28,6 @@ pub use error::{Fault, UpstreamError};
 pub use exchange::Exchange;
 pub use roll::{Roll, Rolled, UpstreamRow};
 pub use secret::{Scheme, Secret};
+pub use socket::{Socket, SocketConfig, Sockets};
 pub use stream::{Answer, Ask, JSON, Parts, Upstream, UpstreamConfig};
 pub use tls::Tls;

@@ -104,6 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         std::future::poll_fn(|cx| self.poll_next(out, cx)).await
     }
 
+    /// Waits until what is given, or was, is sent; nothing is received meanwhile. Never ready where there is nothing.
+    pub async fn sent(&mut self, out: &mut Option<Message>) -> Event {
+        std::future::poll_fn(|cx| self.poll_send(out, cx)).await
+    }
+
     fn poll_next(&mut self, out: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready(event) = self.poll_send(out, cx) {
             return Poll::Ready(event);

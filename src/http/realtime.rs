@@ -20,7 +20,7 @@ use crate::bounds::websocket::Room;
 use crate::dialogue::DialogueError;
 use crate::dialogue::frame::{Source, TurnError};
 use crate::ledger::Departure;
-use crate::limits::SESSION_NAME_BYTES;
+use crate::limits::{SESSION_NAME_BYTES, SESSION_TOKEN_BYTES};
 use crate::realtime::{Asker, Refused};
 
 /// The subprotocol that is spoken, where the client names one.
@@ -47,7 +47,7 @@ const MODEL: &str = "evensong";
     ),
     responses(
         (status = 101, description = "The connection is a WebSocket from here on."),
-        (status = 400, description = "`after` is no id of an event."),
+        (status = 400, description = "`after` is no id of an event, `model` is no name, or `resume` no token."),
         (status = 426, description = "It wants a WebSocket, over HTTP/1.1."),
         (status = 503, description = "There is no room for another session."),
     ),
@@ -64,6 +64,9 @@ pub async fn open(
     let model = said("model").unwrap_or(MODEL);
     if model.len() > SESSION_NAME_BYTES {
         return Err(ApiError::query("model", "at most 64 bytes long"));
+    }
+    if said("resume").is_some_and(|token| token.len() > SESSION_TOKEN_BYTES) {
+        return Err(ApiError::query("resume", "a token of a session: at most 256 bytes long"));
     }
     let no_handshake = |why: websocket::NoHandshake| ApiError::no_websocket(why.0);
     let response = websocket::handshake(&request, &PROTOCOLS).map_err(no_handshake)?;

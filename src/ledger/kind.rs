@@ -65,6 +65,8 @@ kinds! {
     Session = "session", standing: false, fds: 0;
     /// A task that waits for a session's device to come back.
     SessionTimer = "session_timer", standing: false, fds: 0;
+    /// A task that talks to a server elsewhere for a session, from before its connection is made until that is closed.
+    SessionRelay = "session_relay", standing: false, fds: 0;
     /// A piece of text that waits for a worker or is spoken by one.
     Job = "job", standing: false, fds: 0;
     /// A search, or another look into the index, until the last byte of its answer.
@@ -160,6 +162,7 @@ impl Kind {
             self,
             Kind::Task
                 | Kind::SessionTimer
+                | Kind::SessionRelay
                 | Kind::Service
                 | Kind::Timer
                 | Kind::AdminTask

@@ -62,10 +62,40 @@ pub const SESSION_ERRORS_WITHIN: Duration = Duration::from_secs(60);
 pub const SESSION_SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// A session whose deadline passed so long ago was forgotten.
 pub const SESSION_STALE_AFTER: Duration = Duration::from_secs(60);
+/// The longest token.
+pub const SESSION_TOKEN_BYTES: usize = 256;
 /// How long a token is good for resuming.
 pub const SESSION_TOKEN_LASTS: Duration = Duration::from_secs(24 * 3600);
 
+// ---- Sound that is passed on ----------------------------------------------------------------------
+
+/// Name lookup, connection and handshakes with the server that listens.
+pub const RELAY_CONNECT: Duration = Duration::from_secs(10);
+/// From its loss to another connection.
+pub const RELAY_GRACE: Duration = Duration::from_secs(5);
+/// Connections in a row that fail before they are left until somebody speaks again.
+pub const RELAY_TRIES: u32 = 3;
+/// One that lasted so long did not fail.
+pub const RELAY_STEADY: Duration = Duration::from_secs(30);
+/// Sound in base64 of a second: pcm of 16 bits at 24 kHz.
+pub const RELAY_SECOND_BYTES: u32 = 64_000;
+/// Sound that a client may send at once, in seconds, and
+pub const RELAY_BURST_SECONDS: u32 = 5;
+/// what of it comes back in one.
+pub const RELAY_SECONDS_A_SECOND: u32 = 2;
+/// What may wait to be passed on: a burst of sound, and what is asked beside.
+pub const RELAY_QUEUE_BYTES: usize = 384 * KIB;
+/// What a session wants of the server that listens: what its client asked for, in all.
+pub const RELAY_WISHES_BYTES: usize = 16 * KIB;
+/// What a session holds while sound is passed on: what waits, one message on its way out, and one on its way in, as it came, as it
+/// is read, and as it is told.
+pub const RELAY_BYTES: usize = RELAY_QUEUE_BYTES
+    + RELAY_WISHES_BYTES
+    + SESSION_ITEMS_BYTES
+    + 4 * SOCKET_MESSAGE_BYTES as usize;
+
 const _: () = {
+    assert!(RELAY_QUEUE_BYTES > (RELAY_BURST_SECONDS * RELAY_SECOND_BYTES) as usize);
     assert!(SOCKET_WRITE_BYTES as u64 > SOCKET_MESSAGE_BYTES);
     assert!(OUTBOX_BYTES > 2 * CONFIRM_EVERY_BYTES);
 };

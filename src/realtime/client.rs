@@ -45,7 +45,11 @@ impl Attachment {
                     let known = EVENTS.iter().find(|known| *known == kind);
                     metrics.received(known.copied().unwrap_or("unknown"));
                 }
-                (name, kind.and_then(|kind| self.event(&kind, &event)))
+                let done = kind.and_then(|kind| match self.goes_elsewhere(&kind, &event) {
+                    true => self.pass_on(&kind, message),
+                    false => self.event(&kind, &event),
+                });
+                (name, done)
             }
         };
         let Err(wrong) = done else { return true };
@@ -86,10 +90,7 @@ impl Attachment {
             }
             "input_audio_buffer.append"
             | "input_audio_buffer.commit"
-            | "input_audio_buffer.clear" => Err(Wrong::new(
-                "input_audio_unavailable",
-                "nobody listens here: no realtime server is configured to which sound is passed on; send input_text",
-            )),
+            | "input_audio_buffer.clear" => Err(self.unheard()),
             // What was cancelled is not sent; what was sent is the client's to drop.
             "output_audio_buffer.clear" => Ok(()),
             _ => {
@@ -100,13 +101,35 @@ impl Attachment {
         }
     }
 
+    /// Why there is no sound to be had.
+    fn unheard(&self) -> Wrong {
+        let listens = self.sessions().is_some_and(|sessions| sessions.0.means.listening.is_some());
+        match listens {
+            true => Wrong::new(
+                "input_audio_buffer_empty",
+                "there is no sound: send input_audio_buffer.append first",
+            ),
+            false => Wrong::new(
+                "input_audio_unavailable",
+                "nobody listens here: no realtime server is configured to which sound is passed on; send input_text",
+            ),
+        }
+    }
+
     fn update(&mut self, event: &Value) -> Result<(), Wrong> {
         let Some(change) = event.get("session") else { return Err(Wrong::missing("session")) };
         let Some(sessions) = self.sessions() else { return Ok(()) };
         let mut state = self.session.lock();
-        state.settings.update(change, "session", &sessions.0.means.speech)?;
-        let told =
-            state.settings.told(&format!("sess_{}", self.session.id()), &sessions.0.means.voice);
+        let mut settings = state.settings.clone();
+        settings.update(change, "session", &sessions.0.means.speech)?;
+        if sessions.0.means.listening.is_some() {
+            state.relay.wish(change)?;
+            self.pass_wish(&mut state, change);
+        }
+        let id = format!("sess_{}", self.session.id());
+        let mut told = settings.told(&id, &sessions.0.means.voice);
+        state.relay.show(&mut told);
+        state.settings = settings;
         self.session.tell(&mut state, "session.updated", json!({"session": told}));
         Ok(())
     }

@@ -116,6 +116,11 @@ impl Items {
         true
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+
     /// The item of that name.
     pub fn find(&self, id: &str) -> Option<&Item> {
         self.place(id).map(|place| &self.items[place])

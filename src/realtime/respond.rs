@@ -236,13 +236,19 @@ impl Attachment {
         Ok(())
     }
 
-    /// Takes what is next of the answer, and tells it. Never ready while nothing is, or the client is behind.
+    /// Takes what is next of the answer, and tells it. Ready when there may be more to be sent: never while nothing is
+    /// answered, here or elsewhere, or the client is behind.
     pub async fn heard(&mut self) {
         let has_room = self.session.lock().outbox.has_room();
+        let news = Arc::clone(&self.news);
         let Some(listener) = self.listener.as_mut().filter(|_| has_room) else {
-            return std::future::pending().await;
+            return news.notified().await;
         };
-        let next = listener.next().await;
+        let next = tokio::select! {
+            biased;
+            () = news.notified() => return,
+            next = listener.next() => next,
+        };
         let session = Arc::clone(&self.session);
         let mut state = session.lock();
         // Whoever has it now listens for itself.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::item::Items;
 use super::life::{Life, SocketId, Stage};
 use super::outbox::Outbox;
+use super::relay::Relay;
 use super::respond::Running;
 use super::settings::Settings;
 use super::token::{self, Refused};
@@ -47,6 +48,9 @@ pub(super) struct State {
     pub(super) items: Items,
     pub(super) outbox: Outbox,
     pub(super) running: Option<Running>,
+    pub(super) relay: Relay,
+    /// Tells the socket that has it that there is something to be told.
+    news: Arc<Notify>,
     /// Answers so far.
     pub(super) answers: u32,
     /// Items that were named here.
@@ -84,6 +88,8 @@ impl Session {
             items: Items::default(),
             outbox: Outbox::default(),
             running: None,
+            relay: Relay::default(),
+            news: Arc::default(),
             answers: 0,
             named: 0,
             room: None,
@@ -135,6 +141,9 @@ impl Session {
         let socket = state.life.attach(Instant::now()).ok_or(Refused::Lost)?;
         std::mem::take(&mut state.replaced).cancel();
         let replaced = state.replaced.clone();
+        // Each has its own: what is told one must not be taken for told to the next.
+        state.news = Arc::default();
+        let news = Arc::clone(&state.news);
         let mut attachment = Attachment {
             session: Arc::clone(self),
             asker,
@@ -142,11 +151,13 @@ impl Session {
             at,
             first: Vec::new(),
             replaced,
+            news,
             listener: None,
             has_begun: resumes.is_some(),
         };
         if resumes.is_some() {
             attachment.go_on(&mut state);
+            self.reconnect(&mut state, &Sessions(service));
         } else {
             let told = state.settings.told(&format!("sess_{}", self.id), &service.means.voice);
             self.tell(&mut state, "session.created", json!({"session": told}));
@@ -163,12 +174,23 @@ impl Session {
         self.tell(state, "evensong.resume_token", json!({"token": token, "grace_seconds": grace}));
     }
 
+    /// Whose it is, for the ledger and the log.
+    pub(super) fn owner(&self) -> &Arc<str> {
+        &self.owner
+    }
+
     /// Tells the client something, now or when it is back.
     pub(super) fn tell(&self, state: &mut State, kind: &'static str, mut event: Value) {
-        let number = state.outbox.last() + 1;
         event["type"] = json!(kind);
+        self.pass_back(state, kind, event);
+    }
+
+    /// Tells it an event as it is, but for its number; it is counted as `kind`.
+    pub(super) fn pass_back(&self, state: &mut State, kind: &'static str, mut event: Value) {
+        let number = state.outbox.last() + 1;
         event["event_id"] = json!(format!("event_{number}"));
         state.outbox.push(event.to_string());
+        state.news.notify_one();
         if let Some(service) = self.sessions.upgrade() {
             service.means.metrics.told(kind);
         }
@@ -180,6 +202,7 @@ impl Session {
         if !state.life.leave(socket, Instant::now()) {
             return;
         }
+        state.relay.leave();
         drop(state);
         tracing::info!(session = %self.id, owner = %self.owner, "Glasses connection closed");
         self.moved.notify_one();
@@ -211,7 +234,7 @@ impl Session {
     /// Ends it, with all that it has. Only the first time counts.
     pub fn end(&self, why: SessionEnd) {
         let began = Instant::now();
-        let (running, room) = {
+        let (running, room, _relay) = {
             let mut state = self.lock();
             if state.why.is_some() {
                 return;
@@ -220,7 +243,7 @@ impl Session {
             state.why = Some(why);
             state.items.clear();
             state.outbox = Outbox::default();
-            (state.running.take(), state.room.take())
+            (state.running.take(), state.room.take(), state.relay.end())
         };
         tracing::info!(session = %self.id, ?why, "Disposing UserSession for {}", self.principal);
         if let Some(running) = &running {
@@ -259,6 +282,7 @@ pub struct Attachment {
     /// What goes before them, and is of this socket alone.
     first: Vec<Utf8Bytes>,
     replaced: CancellationToken,
+    pub(super) news: Arc<Notify>,
     pub(super) listener: Option<Listener>,
     /// Whether the socket was there, or there was one before.
     has_begun: bool,
@@ -299,6 +323,9 @@ impl Attachment {
             return;
         }
         state.outbox.confirm(upto.min(self.at));
+        if state.outbox.has_room() {
+            state.relay.hint();
+        }
     }
 
     /// A while has passed since this was last called.

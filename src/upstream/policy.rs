@@ -129,7 +129,8 @@ impl Policy {
         (Instant::now() + pause < asking.until && self.retries.spend()).then_some(pause)
     }
 
-    fn count<T>(&self, result: &Result<T, UpstreamError>, owner: &str, began: Instant) {
+    /// Counts what came of an asking that was begun at `began`.
+    pub fn count<T>(&self, result: &Result<T, UpstreamError>, owner: &str, began: Instant) {
         let outcome = result.as_ref().map_or_else(|error| error.fault.name(), |_| ANSWERED);
         let label = UpstreamRequestLabel { upstream: self.upstream, outcome };
         self.metrics.upstream_requests.get_or_create(&label).inc();

@@ -19,21 +19,21 @@ use crate::server::{TestServer, live};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A device.
-struct Device {
-    socket: WebSocketStream<TcpStream>,
+pub struct Device {
+    pub socket: WebSocketStream<TcpStream>,
     /// All that came.
-    events: Vec<Value>,
+    pub events: Vec<Value>,
 }
 
 /// How a socket ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Ended {
+pub enum Ended {
     Closed(u16, String),
     Broken,
 }
 
 impl Device {
-    async fn open(server: &TestServer, query: &str) -> Self {
+    pub async fn open(server: &TestServer, query: &str) -> Self {
         let address = server.server.listen[0];
         let stream = TcpStream::connect(address).await.expect("it listens");
         let url = format!("ws://{address}/v1/realtime{query}");
@@ -48,7 +48,7 @@ impl Device {
     }
 
     /// The next event, or how the socket ended.
-    async fn next(&mut self) -> Result<Value, Ended> {
+    pub async fn next(&mut self) -> Result<Value, Ended> {
         let next = async {
             loop {
                 match self.socket.next().await {
@@ -77,7 +77,7 @@ impl Device {
     }
 
     /// Reads until an event of that type.
-    async fn until(&mut self, kind: &str) -> Value {
+    pub async fn until(&mut self, kind: &str) -> Value {
         loop {
             let event = self.next().await.expect(kind);
             if event["type"] == kind {
@@ -87,7 +87,7 @@ impl Device {
     }
 
     /// How it ends, whatever comes before.
-    async fn ended(&mut self) -> Ended {
+    pub async fn ended(&mut self) -> Ended {
         loop {
             if let Err(ended) = self.next().await {
                 return ended;
@@ -95,43 +95,43 @@ impl Device {
         }
     }
 
-    async fn send(&mut self, event: Value) {
+    pub async fn send(&mut self, event: Value) {
         self.socket.send(Message::text(event.to_string())).await.expect("it is taken");
     }
 
     /// Puts a text into the conversation, and has it answered.
-    async fn ask(&mut self, question: &str, response: Value) {
+    pub async fn ask(&mut self, question: &str, response: Value) {
         self.send(said(question)).await;
         self.send(json!({"type": "response.create", "response": response})).await;
     }
 
     /// Without a word.
-    fn vanish(self) -> Vec<Value> {
+    pub fn vanish(self) -> Vec<Value> {
         let stream = self.socket.get_ref();
         let socket = socket2::SockRef::from(stream);
         socket.set_linger(Some(Duration::ZERO)).expect("it is a socket");
         self.events
     }
 
-    fn kinds(&self) -> Vec<&str> {
+    pub fn kinds(&self) -> Vec<&str> {
         let mut kinds: Vec<&str> = self.events.iter().map(|event| text(event, "type")).collect();
         kinds.dedup();
         kinds
     }
 
-    fn token(&self) -> String {
+    pub fn token(&self) -> String {
         let tokens = self.events.iter().rev();
         let mut tokens = tokens.filter(|event| event["type"] == "evensong.resume_token");
         text(tokens.next().expect("a token"), "token").to_string()
     }
 }
 
-fn said(text: &str) -> Value {
+pub fn said(text: &str) -> Value {
     let content = json!([{"type": "input_text", "text": text}]);
     json!({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": content}})
 }
 
-fn sound(events: &[Value]) -> Vec<u8> {
+pub fn sound(events: &[Value]) -> Vec<u8> {
     use base64::Engine as _;
     let sound = events.iter().filter(|event| event["type"] == "response.output_audio.delta");
     let decode = |event: &Value| {
@@ -145,23 +145,23 @@ fn deltas(events: &[Value], kind: &str) -> String {
 }
 
 /// The ids of what was told, as numbers, without what is of one socket alone.
-fn numbers(events: &[Value]) -> Vec<u64> {
+pub fn numbers(events: &[Value]) -> Vec<u64> {
     let told = events.iter().filter(|event| event["type"] != "evensong.resumed");
     told.map(|event| text(event, "event_id")["event_".len()..].parse().expect("a number")).collect()
 }
 
-fn resume(token: &str, events: &[Value]) -> String {
+pub fn resume(token: &str, events: &[Value]) -> String {
     let last = events.last().map_or("event_0", |event| text(event, "event_id"));
     format!("?resume={token}&after={last}")
 }
 
 /// Waits until no session stands, and then that nothing else does.
-async fn over(server: &TestServer) {
+pub async fn over(server: &TestServer) {
     server.wait("without sessions", |ledger| live(ledger, "session") == 0).await;
     server.idle().await;
 }
 
-const SOON: &[(&str, &str)] = &[("realtime.grace_seconds", "0.2")];
+pub const SOON: &[(&str, &str)] = &[("realtime.grace_seconds", "0.2")];
 
 #[tokio::test]
 async fn a_question_is_answered_in_the_events_that_clients_know() {
@@ -504,6 +504,9 @@ async fn what_is_no_handshake_is_told_what_is_wanted() {
     client.send(b"GET /v1/realtime?after=x HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n").await;
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.json()["error"]["param"].clone()), (400, json!("after")));
+    let long = "x".repeat(257);
+    let answer = server.get(&format!("/v1/realtime?resume={long}")).await;
+    assert_eq!((answer.status, answer.json()["error"]["param"].clone()), (400, json!("resume")));
     drop(client);
     server.idle().await;
 }

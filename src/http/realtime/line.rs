@@ -1,6 +1,8 @@
 //! The socket of a session. Invariants: reading, sending and hearing go on beside one another; every wait sees the end; it is
 //! closed with a code that says why, and what it had is the session's again.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -8,8 +10,8 @@ use super::signs::{Meter, Signs};
 use crate::bounds::websocket::{self, Event, Message, Over, Room, WebSocket, code};
 use crate::http::connection::onward::Duplex;
 use crate::limits::{
-    PING_EVERY, SESSION_ERRORS, SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND,
-    SESSION_EVENTS_BURST,
+    PING_EVERY, RELAY_BURST_SECONDS, RELAY_SECOND_BYTES, RELAY_SECONDS_A_SECOND, SESSION_ERRORS,
+    SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND, SESSION_EVENTS_BURST,
 };
 use crate::metrics::{Cut, SessionEnd};
 use crate::realtime::{Attachment, Ends, SessionPatience};
@@ -20,6 +22,7 @@ struct Line {
     attachment: Attachment,
     signs: Signs,
     events: Meter,
+    sound: Meter,
     errors: Meter,
     patience: SessionPatience,
     /// When something was asked last, or answered.
@@ -49,13 +52,17 @@ pub async fn run(
 ) -> Option<Cut> {
     attachment.begin();
     let now = Instant::now();
-    let within =
-        std::time::Duration::from_secs((SESSION_EVENTS_BURST / SESSION_EVENTS_A_SECOND).into());
+    let within = Duration::from_secs((SESSION_EVENTS_BURST / SESSION_EVENTS_A_SECOND).into());
     let mut line = Line {
         socket: WebSocket::new(stream, Some(room)).await,
         attachment,
         signs: Signs::new(now),
         events: Meter::new(SESSION_EVENTS_BURST, within, now),
+        sound: Meter::new(
+            RELAY_BURST_SECONDS * RELAY_SECOND_BYTES,
+            Duration::from_secs(RELAY_BURST_SECONDS.into()) / RELAY_SECONDS_A_SECOND,
+            now,
+        ),
         errors: Meter::new(SESSION_ERRORS, SESSION_ERRORS_WITHIN, now),
         patience,
         active: now,
@@ -143,10 +150,9 @@ impl Line {
         match message {
             Message::Text(text) => {
                 self.active = now;
-                let is_fine = match self.events.takes(now) {
-                    true => self.attachment.take(text.as_str()),
-                    false => {
-                        let message = "more events than 20 a second; wait a little";
+                let is_fine = match self.meter(text.as_str(), now) {
+                    Ok(()) => self.attachment.take(text.as_str()),
+                    Err(message) => {
                         self.attachment.refuse("rate_limit_exceeded", message);
                         false
                     }
@@ -174,6 +180,20 @@ impl Line {
             Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
         }
         None
+    }
+
+    /// Counts an event before it is looked at: sound by its bytes.
+    fn meter(&mut self, text: &str, now: Instant) -> Result<(), &'static str> {
+        match text.contains("input_audio_buffer.append") {
+            true => match self.sound.takes_many(text.len(), now) {
+                true => Ok(()),
+                false => Err("more sound than twice as fast as it is spoken; wait a little"),
+            },
+            false => match self.events.takes(now) {
+                true => Ok(()),
+                false => Err("more events than 20 a second; wait a little"),
+            },
+        }
     }
 
     async fn over(&mut self, over: Over) -> Last {

@@ -93,13 +93,19 @@ impl Meter {
 
     /// One more. False where that is more than may be.
     pub fn takes(&mut self, now: Instant) -> bool {
+        self.takes_many(1, now)
+    }
+
+    /// So many more, all or none of them.
+    pub fn takes_many(&mut self, many: usize, now: Instant) -> bool {
+        let many = many as f64;
         let since = now.saturating_duration_since(self.at).as_secs_f64();
         self.left = (self.left + since * self.a_second).min(self.most);
         self.at = now;
-        if self.left < 1.0 {
+        if self.left < many {
             return false;
         }
-        self.left -= 1.0;
+        self.left -= many;
         true
     }
 }

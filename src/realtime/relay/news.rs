@@ -1,0 +1,197 @@
+//! What a server elsewhere says, as its session tells it. Invariants: it comes to the client word for word but for the number of the
+//! event; what is no event of the conversation, or an echo of what was said before, does not; what was said stands in the
+//! session's own conversation as well, as text.
+
+use serde_json::{Value, json};
+
+use super::super::item::{Form, Item, Role};
+use super::super::respond::Finish;
+use super::super::session::{Session, State};
+use super::super::wrong::{at, text};
+use super::Listening;
+use super::link::Try;
+use crate::limits::{QUESTION_BYTES, SESSION_NAME_BYTES};
+
+/// Events that are known, for whoever counts them.
+const KNOWN: [&str; 29] = [
+    "conversation.item.added",
+    "conversation.item.created",
+    "conversation.item.deleted",
+    "conversation.item.done",
+    "conversation.item.input_audio_transcription.completed",
+    "conversation.item.input_audio_transcription.delta",
+    "conversation.item.input_audio_transcription.failed",
+    "conversation.item.retrieved",
+    "conversation.item.truncated",
+    "error",
+    "input_audio_buffer.cleared",
+    "input_audio_buffer.committed",
+    "input_audio_buffer.speech_started",
+    "input_audio_buffer.speech_stopped",
+    "rate_limits.updated",
+    "response.content_part.added",
+    "response.content_part.done",
+    "response.created",
+    "response.done",
+    "response.function_call_arguments.delta",
+    "response.function_call_arguments.done",
+    "response.output_audio.delta",
+    "response.output_audio.done",
+    "response.output_audio_transcript.delta",
+    "response.output_audio_transcript.done",
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.output_text.delta",
+    "response.output_text.done",
+];
+
+impl Session {
+    /// Takes what the server says by the connection of that number.
+    pub(super) fn heed(
+        &self,
+        number: Try,
+        listening: &Listening,
+        message: &str,
+    ) -> Result<(), &'static str> {
+        let hidden;
+        let message = match listening.sockets.shows(message) {
+            true => {
+                hidden = listening.sockets.hide(message);
+                &hidden
+            }
+            false => message,
+        };
+        let no_event = "it said something that is no event";
+        let event: Value = serde_json::from_str(message).map_err(|_| no_event)?;
+        let kind = text(&event, "type").ok().flatten().ok_or(no_event)?.to_string();
+        let mut state = self.lock();
+        // Late news of a connection that is not wanted any more.
+        if !state.relay.link.runs(number) || state.relay.is_echo(&kind, &event) {
+            return Ok(());
+        }
+        self.note(&mut state, &kind, &event);
+        let known = KNOWN.iter().find(|known| **known == kind).copied();
+        self.pass_back(&mut state, known.unwrap_or("unknown"), event);
+        Ok(())
+    }
+
+    /// Whether there is room for what the server of that connection says.
+    pub(super) fn has_room(&self, number: Try) -> bool {
+        let state = self.lock();
+        state.relay.link.runs(number) && state.outbox.has_room()
+    }
+
+    /// Remembers what is to be known of the conversation.
+    fn note(&self, state: &mut State, kind: &str, event: &Value) {
+        let id = |path: &str| text(event, path).ok().flatten().map(str::to_string);
+        match kind {
+            "response.created" => state.relay.open = id("response.id"),
+            "response.done" => state.relay.open = None,
+            "conversation.item.done" => {
+                if let Some(item) = said(&event["item"]) {
+                    if state.items.find(&item.id).is_some() {
+                        state.items.remove(&item.id);
+                    }
+                    state.items.add(item, None);
+                }
+            }
+            "conversation.item.input_audio_transcription.completed" => {
+                if let (Some(item), Some(said)) = (id("item_id"), id("transcript")) {
+                    state.items.rewrite(&item, shortened(&said));
+                }
+            }
+            "conversation.item.deleted" => {
+                if let Some(item) = id("item_id") {
+                    state.items.remove(&item);
+                }
+            }
+            // Whoever speaks does not want to hear the answer to what was asked before.
+            "input_audio_buffer.speech_started" => {
+                if let Some(running) = &state.running {
+                    let dialogue = std::sync::Arc::clone(running.dialogue());
+                    self.finish(state, Finish::Cancelled);
+                    dialogue.delete(Some(0));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends, for the client, the answer that the server began and cannot end any more.
+    pub(super) fn fail_open(&self, state: &mut State) {
+        let Some(id) = state.relay.open.take() else { return };
+        let message = "who answers is not there any more";
+        let error = json!({"type": "server_error", "code": "upstream_lost", "message": message});
+        let response = json!({
+            "id": id,
+            "object": "realtime.response",
+            "status": "failed",
+            "status_details": {"type": "failed", "error": error},
+            "output": [],
+            "usage": null,
+        });
+        self.tell(state, "response.done", json!({"response": response}));
+    }
+}
+
+impl super::Relay {
+    /// Whether an event is about the connection itself, or says again what the session has told it.
+    fn is_echo(&self, kind: &str, event: &Value) -> bool {
+        match kind {
+            // What holds of its session is told by the session.
+            "session.created" | "session.updated" | "conversation.created" => true,
+            "conversation.item.added" | "conversation.item.created" | "conversation.item.done" => {
+                let id = at(event, "item.id").and_then(Value::as_str);
+                id.is_some_and(|id| self.known.iter().any(|known| known == id))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// An item as text; none where it is no message.
+fn said(item: &Value) -> Option<Item> {
+    let role = match (item["type"].as_str()?, item["role"].as_str()?) {
+        ("message", "user") => Role::User,
+        ("message", "assistant") => Role::Assistant,
+        ("message", "system") => Role::System,
+        _ => return None,
+    };
+    let id = item["id"].as_str().filter(|id| id.len() <= SESSION_NAME_BYTES)?.to_string();
+    let parts = item["content"].as_array()?.iter();
+    let texts =
+        parts.filter_map(|part| part["text"].as_str().or_else(|| part["transcript"].as_str()));
+    let text = shortened(&texts.collect::<Vec<_>>().join("\n"));
+    Some(Item { id, role, text, form: Form::Text, is_whole: item["status"] != "incomplete" })
+}
+
+/// As much of a text as a question may have.
+fn shortened(text: &str) -> String {
+    let mut end = text.len().min(QUESTION_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_kept_as_the_text_that_was_said() {
+        let content = json!([{"type": "output_audio", "transcript": "Good"}, {"type": "output_text", "text": "evening."}]);
+        let item = json!({"id": "i", "type": "message", "role": "assistant", "status": "completed", "content": content});
+        let said_by = said(&item).expect("a message");
+        assert_eq!((&*said_by.text, said_by.role), ("Good\nevening.", Role::Assistant));
+        let unheard = json!({"id": "i", "type": "message", "role": "user", "content": [{"type": "input_audio", "transcript": null}]});
+        assert_eq!(said(&unheard).expect("a message").text, "");
+        for odd in
+            [json!({}), json!({"id": "i", "type": "function_call", "role": "user"}), json!(3)]
+        {
+            assert!(said(&odd).is_none(), "{odd}");
+        }
+        let long = "é".repeat(QUESTION_BYTES);
+        assert!(shortened(&long).len() <= QUESTION_BYTES && shortened("short") == "short");
+    }
+}

@@ -1,0 +1,119 @@
+//! The task that talks to a server elsewhere for a session. Invariants: it is there while a connection is wanted, made or awaited,
+//! and no longer; every wait sees that it is cut; a connection is closed with a word, and never waited for longer than a moment.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use super::super::session::Session;
+use super::Listening;
+use super::link::Try;
+use crate::bounds::websocket::{Event, Message, Over, code};
+use crate::upstream::Socket;
+
+/// See the module.
+pub struct Carrier {
+    pub session: Arc<Session>,
+    pub listening: Listening,
+    pub number: Try,
+    pub cut: CancellationToken,
+    pub hint: Arc<Notify>,
+}
+
+/// How a connection ended.
+enum Last {
+    /// Nobody wants it.
+    Cut,
+    /// It is lost.
+    Lost(String),
+}
+
+impl Carrier {
+    /// Until no connection is wanted.
+    pub async fn run(mut self) {
+        let cut = self.cut.clone();
+        loop {
+            let opening = self.listening.sockets.open(self.session.owner());
+            let opened = tokio::select! {
+                biased;
+                () = cut.cancelled() => return,
+                opened = opening => opened,
+            };
+            let (code, why) = match opened {
+                Err(error) => ("upstream_unavailable", error.to_string()),
+                Ok(mut socket) => {
+                    let last = match self.session.carried(self.number, &self.listening) {
+                        true => self.carry(&mut socket).await,
+                        false => Last::Cut,
+                    };
+                    match last {
+                        Last::Cut => {
+                            // Nothing of the session waits for the server's good-bye.
+                            drop(self);
+                            return socket.close(code::NORMAL, "Normal closure").await;
+                        }
+                        Last::Lost(why) => ("upstream_lost", why),
+                    }
+                }
+            };
+            let Some(until) = self.session.uncarried(self.number, code, &why) else { return };
+            tokio::select! {
+                biased;
+                () = cut.cancelled() => return,
+                () = sleep_until(until) => {}
+            }
+            match self.session.again(self.number) {
+                Some(next) => self.number = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Passes on what is said, both ways.
+    async fn carry(&self, socket: &mut Socket) -> Last {
+        let mut out = None;
+        loop {
+            let has_room = self.load(socket, &mut out);
+            let talk = async {
+                match has_room {
+                    true => socket.next(&mut out).await,
+                    false => socket.sent(&mut out).await,
+                }
+            };
+            let event = tokio::select! {
+                biased;
+                () = self.cut.cancelled() => return Last::Cut,
+                () = self.hint.notified() => continue,
+                event = talk => event,
+            };
+            match event {
+                Event::Received(Message::Text(text)) => {
+                    if let Err(why) = self.session.heed(self.number, &self.listening, &text) {
+                        return Last::Lost(why.into());
+                    }
+                }
+                Event::Received(Message::Binary(_)) => {
+                    return Last::Lost("it said something that is no text".into());
+                }
+                Event::Received(_) | Event::Sent => {}
+                Event::Over(Over::Closed(code)) => {
+                    return Last::Lost(format!("it closed the connection ({code})"));
+                }
+                Event::Over(Over::Gone) => return Last::Lost("the connection broke off".into()),
+                Event::Over(Over::Broke(_, why)) => return Last::Lost(format!("it sent {why}")),
+            }
+        }
+    }
+
+    /// Picks what is said next. True where there is room for what comes.
+    fn load(&self, socket: &Socket, out: &mut Option<Message>) -> bool {
+        if out.is_some() || socket.is_sending() {
+            return self.session.has_room(self.number);
+        }
+        let (next, has_room) = self.session.turn(self.number);
+        *out = next.map(|next| Message::Text(next.into()));
+        has_room
+    }
+}
