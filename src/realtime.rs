@@ -3,6 +3,7 @@
 //! with it; what it tells is numbered, and none of it is lost or told twice to one who comes back.
 
 mod client;
+mod hear;
 mod item;
 pub mod life;
 mod outbox;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::answer::transcriber::Transcriber;
 use crate::bounds::lease::{Full, Leases, Terms};
 use crate::bounds::signing::SigningKey;
 use crate::bounds::{Budget, Stake};
@@ -96,8 +98,10 @@ pub struct SessionMeans {
     pub patience: SessionPatience,
     /// By which tokens are signed.
     pub key: SigningKey,
-    /// Who listens to sound; none: nobody does.
+    /// Who listens to sound, and answers; none: nobody does.
     pub listening: Option<Listening>,
+    /// Who writes down sound, where nobody listens to it.
+    pub transcriber: Option<Transcriber>,
 }
 
 /// The sessions of a server. Clones share them.

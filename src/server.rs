@@ -492,6 +492,7 @@ fn sessions(
         spawner: core.streams.spawner(),
         patience: config.realtime.patience,
         key: SigningKey::of(config.data.as_deref(), "session.key")?,
+        transcriber: core.transcriber.clone(),
         listening: config
             .realtime
             .listening

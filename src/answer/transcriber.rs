@@ -52,6 +52,8 @@ struct Inner {
 /// A recording on its way.
 pub struct Recording {
     form: BytesMut,
+    /// Where it begins in that.
+    begins: usize,
     boundary: String,
     bytes: usize,
 }
@@ -101,7 +103,8 @@ impl Transcriber {
              content-type: application/octet-stream\r\n\r\n"
         );
         form.put(head.as_bytes());
-        Recording { form, boundary, bytes: 0 }
+        let begins = form.len();
+        Recording { form, begins, boundary, bytes: 0 }
     }
 
     /// What is said in a recording, for the request `owner` of the client of `departure`.
@@ -141,6 +144,12 @@ impl Recording {
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
         self.form.put(bytes);
+    }
+
+    /// Puts `head` over its first bytes, of which it has as many.
+    pub fn begin_with(&mut self, head: &[u8]) {
+        let most = head.len().min(self.bytes);
+        self.form[self.begins..self.begins + most].copy_from_slice(&head[..most]);
     }
 
     /// Bytes of it so far.

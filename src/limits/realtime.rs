@@ -87,6 +87,10 @@ pub const RELAY_SECONDS_A_SECOND: u32 = 2;
 pub const RELAY_QUEUE_BYTES: usize = 384 * KIB;
 /// What a session wants of the server that listens: what its client asked for, in all.
 pub const RELAY_WISHES_BYTES: usize = 16 * KIB;
+/// Sound that is heard at once where a transcriber writes it down: a minute, as a WAV.
+pub const HEARING_BYTES: usize = 60 * 48_000 + 44;
+/// Sound that is too short to be anything: a tenth of a second.
+pub const HEARING_LEAST_BYTES: usize = 4_800;
 /// What a session holds while sound is passed on: what waits, one message on its way out, and one on its way in, as it came, as it
 /// is read, and as it is told.
 pub const RELAY_BYTES: usize = RELAY_QUEUE_BYTES

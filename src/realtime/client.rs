@@ -9,6 +9,7 @@ use super::item::{Form, Item, Role};
 use super::life::Stage;
 use super::session::Attachment;
 use super::wrong::{Wrong, at, number, some_text, text};
+use crate::answer::transcriber::Transcriber;
 use crate::limits::{QUESTION_BYTES, SESSION_NAME_BYTES};
 
 /// The events that are understood.
@@ -82,7 +83,8 @@ impl Attachment {
             "conversation.item.retrieve" => self.retrieve(event),
             "response.create" => {
                 let nothing = Value::Null;
-                self.respond(event.get("response").unwrap_or(&nothing))
+                let wish = event.get("response").unwrap_or(&nothing);
+                if self.waits_to_respond(wish)? { Ok(()) } else { self.respond(wish) }
             }
             "response.cancel" => {
                 let id = text(event, "response_id")?.map(str::to_string);
@@ -90,7 +92,10 @@ impl Attachment {
             }
             "input_audio_buffer.append"
             | "input_audio_buffer.commit"
-            | "input_audio_buffer.clear" => Err(self.unheard()),
+            | "input_audio_buffer.clear" => match self.transcriber() {
+                Some(transcriber) => self.hear(kind, event, &transcriber),
+                None => Err(self.unheard()),
+            },
             // What was cancelled is not sent; what was sent is the client's to drop.
             "output_audio_buffer.clear" => Ok(()),
             _ => {
@@ -99,6 +104,13 @@ impl Attachment {
                 Err(Wrong::new("unknown_event", message).of("type"))
             }
         }
+    }
+
+    /// Who writes down sound, where nobody listens to it.
+    fn transcriber(&self) -> Option<Transcriber> {
+        let sessions = self.sessions()?;
+        let means = &sessions.0.means;
+        means.transcriber.clone().filter(|_| means.listening.is_none())
     }
 
     /// Why there is no sound to be had.
@@ -111,7 +123,7 @@ impl Attachment {
             ),
             false => Wrong::new(
                 "input_audio_unavailable",
-                "nobody listens here: no realtime server is configured to which sound is passed on; send input_text",
+                "nobody listens here: no realtime server is configured to which sound is passed on, and no transcriber; send input_text",
             ),
         }
     }
@@ -253,7 +265,7 @@ fn message(event: &Value) -> Result<(Role, String), Wrong> {
             "input_audio" => {
                 return Err(Wrong::new(
                     "input_audio_unavailable",
-                    "nobody listens here: send input_text",
+                    "sound comes by input_audio_buffer.append here, and text by input_text",
                 )
                 .of("item.content"));
             }

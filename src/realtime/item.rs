@@ -40,6 +40,8 @@ pub struct Item {
 pub enum Form {
     /// It was written.
     Text,
+    /// It was heard, and written down here.
+    Heard,
     /// It was spoken.
     Spoken {
         /// How long that was.
@@ -72,6 +74,10 @@ impl Item {
     pub fn told(&self) -> Value {
         let content = match (&self.form, self.role) {
             (Form::Spoken { .. }, _) => json!({"type": "output_audio", "transcript": self.text}),
+            (Form::Heard, _) => {
+                let transcript = (!self.text.is_empty()).then_some(&self.text);
+                json!({"type": "input_audio", "transcript": transcript})
+            }
             (Form::Text, Role::Assistant) => json!({"type": "output_text", "text": self.text}),
             (Form::Text, _) => json!({"type": "input_text", "text": self.text}),
         };
@@ -110,7 +116,7 @@ impl Items {
         // The times of words are for what may still be playing: the last that was spoken.
         let spoken = self.items.iter_mut().filter_map(|item| match &mut item.form {
             Form::Spoken { heard, .. } => Some(heard),
-            Form::Text => None,
+            Form::Text | Form::Heard => None,
         });
         spoken.rev().skip(1).for_each(|heard| *heard = None);
         true

@@ -239,6 +239,9 @@ impl Attachment {
     /// Takes what is next of the answer, and tells it. Ready when there may be more to be sent: never while nothing is
     /// answered, here or elsewhere, or the client is behind.
     pub async fn heard(&mut self) {
+        if self.session.lock().is_written() {
+            return self.respond_to_written();
+        }
         let has_room = self.session.lock().outbox.has_room();
         let news = Arc::clone(&self.news);
         let Some(listener) = self.listener.as_mut().filter(|_| has_room) else {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::hear::Hearing;
 use super::item::Items;
 use super::life::{Life, SocketId, Stage};
 use super::outbox::Outbox;
@@ -49,6 +50,7 @@ pub(super) struct State {
     pub(super) outbox: Outbox,
     pub(super) running: Option<Running>,
     pub(super) relay: Relay,
+    pub(super) hearing: Hearing,
     /// Tells the socket that has it that there is something to be told.
     news: Arc<Notify>,
     /// Answers so far.
@@ -89,6 +91,7 @@ impl Session {
             outbox: Outbox::default(),
             running: None,
             relay: Relay::default(),
+            hearing: Hearing::default(),
             news: Arc::default(),
             answers: 0,
             named: 0,
@@ -206,10 +209,15 @@ impl Session {
         drop(state);
         tracing::info!(session = %self.id, owner = %self.owner, "Glasses connection closed");
         self.moved.notify_one();
+        let session = Arc::clone(self);
+        self.spawn(Kind::SessionTimer, async move { session.wait().await });
+    }
+
+    /// Runs a task of its own, which ends with it.
+    pub(super) fn spawn(&self, kind: Kind, task: impl Future<Output = ()> + Send + 'static) {
         let scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scope) = &*scope {
-            let (session, owner) = (Arc::clone(self), Arc::clone(&self.owner));
-            scope.spawner().spawn(Kind::SessionTimer, owner, async move { session.wait().await });
+            scope.spawner().spawn(kind, Arc::clone(&self.owner), task);
         }
     }
 
@@ -243,6 +251,7 @@ impl Session {
             state.why = Some(why);
             state.items.clear();
             state.outbox = Outbox::default();
+            state.hearing = Hearing::default();
             (state.running.take(), state.room.take(), state.relay.end())
         };
         tracing::info!(session = %self.id, ?why, "Disposing UserSession for {}", self.principal);

@@ -25,6 +25,7 @@ mod leaving;
 mod media;
 mod openapi;
 mod realtime;
+mod realtime_hear;
 mod realtime_relay;
 mod search;
 mod search_cases;
