@@ -12,6 +12,7 @@ mod respond;
 mod session;
 mod settings;
 mod token;
+mod view;
 mod wrong;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use relay::Listening;
 pub use session::{Attachment, Ends, Session};
 use settings::Settings;
 pub use token::Refused;
+pub use view::SessionRow;
 
 /// Who is at the other end of a socket, as far as a session asks.
 pub trait Asker: Send + Sync {

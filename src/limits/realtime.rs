@@ -58,6 +58,8 @@ pub const SESSION_EVENTS_BURST: u32 = 100;
 pub const SESSION_ERRORS: u32 = 20;
 /// See [`SESSION_ERRORS`].
 pub const SESSION_ERRORS_WITHIN: Duration = Duration::from_secs(60);
+/// Sessions that are shown to the operator at once.
+pub const SESSIONS_SHOWN: usize = 100;
 /// Time between two sweeps for sessions that were forgotten, of which there should be none.
 pub const SESSION_SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// A session whose deadline passed so long ago was forgotten.

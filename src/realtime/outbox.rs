@@ -94,6 +94,11 @@ impl Outbox {
         self.waiting > 2 * OUTBOX_BYTES
     }
 
+    /// Bytes of all that is held.
+    pub fn bytes(&self) -> usize {
+        self.waiting + self.behind
+    }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

@@ -245,7 +245,21 @@ async fn one_that_is_cut_off_goes_on_where_it_was_and_hears_each_event_once() {
     device.until("response.output_audio.delta").await;
     let token = device.token();
     let mut heard = device.vanish();
-    house.server.wait("without its device", |ledger| live(ledger, "session_timer") == 1).await;
+    let ledger =
+        house.server.wait("without its device", |ledger| live(ledger, "session_timer") == 1).await;
+    let row = &ledger["sessions"][0];
+    assert_eq!(
+        (&row["state"], &row["relay"], &row["answering"]),
+        (&json!("detached"), &json!("apart"), &json!(true))
+    );
+    assert!(
+        row["ends_in_ms"].as_u64().is_some_and(|ms| ms > 50_000)
+            && row["outbox_bytes"].as_u64() > Some(1000),
+        "{row}"
+    );
+    let mut operator = Client::connect(house.server.server.admin).await;
+    let shown = operator.get("/debug/ledger?format=text").await;
+    assert!(String::from_utf8_lossy(&shown.body).contains("\ndetached "));
     asked.writes(" the day came, and with it the light, and all was as it had been. ").await;
     for _ in 0..4 {
         let mut device = Device::open(&house.server, &resume(&token, &heard)).await;

@@ -10,6 +10,8 @@ use crate::bounds::budget::BudgetState;
 use crate::http::Services;
 use crate::http::error::{ApiError, Problem};
 use crate::ledger::{Baseline, Census, ItemRow, Kind, KindCount};
+use crate::limits::SESSIONS_SHOWN;
+use crate::realtime::SessionRow;
 
 #[derive(Serialize)]
 struct View {
@@ -22,6 +24,8 @@ struct View {
     budget: BudgetState,
     kinds: Vec<KindCount>,
     items: Vec<ItemRow>,
+    /// Some of the voice sessions.
+    sessions: Vec<SessionRow>,
 }
 
 /// Only the things of one kind.
@@ -62,6 +66,7 @@ async fn view(services: &Services, baseline: Baseline, only: Option<Kind>) -> Vi
         budget: services.budget.state(),
         kinds: ledger.kinds(),
         items: ledger.items(only),
+        sessions: services.sessions.rows(SESSIONS_SHOWN),
     }
 }
 
@@ -99,6 +104,27 @@ fn table(view: &View) -> String {
         let left = item.left_ms.map(|ms| format!("  client left {:.1} s ago", ms as f64 / 1e3));
         let left = left.unwrap_or_default();
         text += &format!("{age:>9.1}s  {:<18}{:>9}  {}{left}\n", item.kind, item.bytes, item.owner);
+    }
+    text += &sessions(&view.sessions);
+    text
+}
+
+/// The table of sessions; nothing where there are none.
+fn sessions(rows: &[SessionRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\nsessions\n{:<11}{:>10}  {:<10}{:<14}{:>8}{:>7}  owner\n",
+        "state", "ends in", "answering", "relay", "outbox", "items"
+    );
+    for row in rows {
+        let left = row.ends_in_ms.map(|ms| format!("{:.1} s", ms as f64 / 1e3)).unwrap_or_default();
+        let answers = if row.answering { "yes" } else { "" };
+        let SessionRow { state, relay, outbox_bytes, items, owner, .. } = row;
+        text += &format!(
+            "{state:<11}{left:>10}  {answers:<10}{relay:<14}{outbox_bytes:>8}{items:>7}  {owner}\n"
+        );
     }
     text
 }

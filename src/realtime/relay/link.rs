@@ -112,6 +112,11 @@ impl Link {
         self.stage = Stage::Over;
     }
 
+    /// How it stands.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
     /// Whether what the client says goes elsewhere: there is a connection, or will be at once.
     pub fn carries(&self) -> bool {
         matches!(self.stage, Stage::Connecting | Stage::Running(_))
