@@ -138,7 +138,12 @@ impl Session {
         let service = self.sessions.upgrade().ok_or(Refused::Lost)?;
         let mut state = self.lock();
         let at = match resumes {
-            Some(after) => state.outbox.resume(after).map_err(|_| Refused::Lost)?,
+            Some(after) => {
+                let at = state.outbox.resume(after).map_err(|_| Refused::Lost)?;
+                // Whoever comes back behind an event has all that stands before it.
+                state.outbox.confirm(at);
+                at
+            }
             None => 0,
         };
         let socket = state.life.attach(Instant::now()).ok_or(Refused::Lost)?;

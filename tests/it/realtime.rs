@@ -1,6 +1,7 @@
 //! Voice sessions over a real socket, with a language model that writes when it is told to. Invariant, after each: everything is
 //! back once the session is over.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -34,7 +35,10 @@ pub enum Ended {
 
 impl Device {
     pub async fn open(server: &TestServer, query: &str) -> Self {
-        let address = server.server.listen[0];
+        Self::dial(server.server.listen[0], query).await
+    }
+
+    pub async fn dial(address: SocketAddr, query: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("it listens");
         let url = format!("ws://{address}/v1/realtime{query}");
         let mut request = url.into_client_request().expect("a request");

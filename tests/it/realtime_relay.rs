@@ -19,20 +19,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const KEY: &str = "sk-canary-relay";
 
 /// Who listens.
-struct Ears {
+pub struct Ears {
     listener: TcpListener,
-    base: String,
+    pub base: String,
 }
 
 /// A connection that it has.
-struct Heard {
+pub struct Heard {
     socket: WebSocketStream<TcpStream>,
     target: String,
     key: String,
 }
 
 impl Ears {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("ws://{}/v1", listener.local_addr().expect("an address"));
         Self { listener, base }
@@ -56,11 +56,12 @@ impl Ears {
     }
 
     #[allow(clippy::result_large_err)]
-    async fn heard(&self) -> Heard {
+    pub async fn heard(&self) -> Heard {
         let (mut target, mut key) = (String::new(), String::new());
         let look = |request: &Request, response: Response| {
             target = request.uri().to_string();
-            key = request.headers()["authorization"].to_str().expect("text").to_string();
+            let said = request.headers().get("authorization");
+            key = said.map_or("", |said| said.to_str().expect("text")).to_string();
             Ok(response)
         };
         let stream = self.knock().await;
@@ -84,7 +85,7 @@ impl Heard {
         }
     }
 
-    async fn until(&mut self, kind: &str) -> Value {
+    pub async fn until(&mut self, kind: &str) -> Value {
         loop {
             let event = self.next().await;
             if event["type"] == kind {
@@ -112,7 +113,7 @@ impl Heard {
     }
 }
 
-fn append() -> Value {
+pub fn append() -> Value {
     use base64::Engine as _;
     let audio = base64::engine::general_purpose::STANDARD.encode([1_u8; 4800]);
     json!({"type": "input_audio_buffer.append", "audio": audio})

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::child::ChildServer;
 use crate::http::Client;
+use crate::realtime::Device;
+use crate::realtime_relay::{Ears, append};
 
 /// What nothing in health may say.
 const NEVER: [&str; 2] =
@@ -100,6 +102,57 @@ async fn a_question_and_its_cleanup_say_what_they_do() {
     assert_eq!(server.said("POST /api/voice/converse"), 1);
     assert_eq!(server.said("Client will play local thinking sound (0 bytes transferred)"), 1);
     for line in NEVER {
+        assert_eq!(server.said(line), 0, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_device_is_gone_says_what_becomes_of_it_and_of_who_listened() {
+    const NOT_AGAIN: [&str; 3] = [
+        "WebSocket is not open for client app state change",
+        "Cannot send microphone state change",
+        "unexpectedly disconnected, starting grace period",
+    ];
+    let ears = Ears::start().await;
+    let flags =
+        ["--realtime-grace-seconds", "7", "--realtime-upstream-base-url", ears.base.as_str()];
+    let mut server = ChildServer::start(&flags, &[]).await;
+    let mut device = Device::dial(server.listen, "").await;
+    device.until("evensong.resume_token").await;
+    device.send(append()).await;
+    let mut heard = ears.heard().await;
+    heard.until("input_audio_buffer.append").await;
+    drop(device.vanish());
+    let began = std::time::Instant::now();
+    while server.said("Glasses connection closed") == 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it was not seen");
+        assert_eq!(server.admin("/readyz").await.status, 200);
+    }
+    // Its server goes as well: it is not revived for nobody.
+    drop(heard);
+    while server.said("[Session Cleanup] all of it is freed") == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it stays");
+        assert_eq!(server.admin("/readyz").await.status, 200);
+    }
+    assert!(began.elapsed() > Duration::from_secs(6), "{:?}", began.elapsed());
+    server.stop().await;
+    let wanted = [
+        "Glasses connection closed",
+        "App disconnected, starting grace period",
+        "Grace period expired, checking state",
+        "Glasses WebSocket not open, skipping resurrection",
+        "Cleanup grace period expired",
+        "Disposing UserSession for ",
+    ];
+    let log = server.log();
+    let places = wanted.map(|wanted| {
+        let is_it = |line: &serde_json::Value| {
+            line["message"].as_str().is_some_and(|message| message.starts_with(wanted))
+        };
+        log.iter().position(is_it).unwrap_or_else(|| panic!("{wanted} was not said"))
+    });
+    assert!(places.is_sorted(), "{places:?}");
+    for line in NOT_AGAIN {
         assert_eq!(server.said(line), 0, "{line}");
     }
 }
