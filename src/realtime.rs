@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod token;
 mod view;
+mod wire;
 mod wrong;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -196,7 +196,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 return;
             }
             while let Some(Ok(_)) = self.inner.next().await {}
-            let _ = self.inner.get_mut().shutdown().await;
+            let stream = self.inner.get_mut();
+            let _ = stream.shutdown().await;
+            // The rest of what was refused may still be coming. A socket that is closed with bytes unread is reset, and that takes
+            // along what was said last.
+            let mut rest = [0; LEFT_BYTES];
+            while matches!(stream.read(&mut rest).await, Ok(1..)) {}
         };
         // Whoever does not answer is gone, or does not know how.
         let _ = tokio::time::timeout(CLOSING_PATIENCE, said).await;
@@ -215,6 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 /// As which a close without a code is told (RFC 6455, 7.1.5).
 pub const NO_CODE: u16 = 1005;
 const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
+/// What is read at once of what nobody wants any more.
+const LEFT_BYTES: usize = 1024;
 
 /// A sign of life that says how far one is.
 pub fn ping(number: u64) -> Message {

@@ -27,8 +27,10 @@ pub const SESSION_BYTES: usize = 8 * KIB + SESSION_ITEMS_BYTES;
 pub const SESSION_ITEMS_BYTES: usize = HISTORY_BYTES + QUESTION_BYTES;
 /// Items of a conversation; the oldest are forgotten first.
 pub const SESSION_ITEMS: usize = 128;
-/// Longest name that a client gives to an item or an event.
+/// Longest name that a client gives to an event or a model.
 pub const SESSION_NAME_BYTES: usize = 64;
+/// Longest name that it gives to an item: as long as servers take one that it is passed on to.
+pub const SESSION_ITEM_NAME_BYTES: usize = 32;
 /// How the model is to behave, in words.
 pub const SESSION_INSTRUCTIONS_BYTES: usize = 4 * KIB;
 /// Events that the client did not confirm yet: what its socket, ours and the wire can hold, and four seconds of sound.
@@ -38,8 +40,11 @@ pub const OUTBOX_BEHIND_BYTES: usize = 64 * KIB;
 /// What an event takes beside its text.
 pub const OUTBOX_PLACE_BYTES: usize = 64;
 /// What a session holds beside, from a question until all of its answer was confirmed: those events, one more of each kind,
-/// the answer, and when its words are heard.
-pub const RESPONSE_BYTES: usize = OUTBOX_BYTES + OUTBOX_BEHIND_BYTES + 32 * KIB + 3 * ANSWER_BYTES;
+/// the answer, when its words are heard, and what turns its sound into a telephone's.
+pub const RESPONSE_BYTES: usize =
+    OUTBOX_BYTES + OUTBOX_BEHIND_BYTES + 32 * KIB + 3 * ANSWER_BYTES + TELEPHONE_BYTES;
+/// What it takes to bring sound to the rate of a telephone, or back.
+pub const TELEPHONE_BYTES: usize = 16 * KIB;
 /// So much is sent before another sign is asked for that it came.
 pub const CONFIRM_EVERY_BYTES: usize = 32 * KIB;
 /// From the device's leaving to its coming back.
@@ -81,6 +86,8 @@ pub const RELAY_TRIES: u32 = 3;
 pub const RELAY_STEADY: Duration = Duration::from_secs(30);
 /// Sound in base64 of a second: pcm of 16 bits at 24 kHz.
 pub const RELAY_SECOND_BYTES: u32 = 64_000;
+/// As so much each event of sound counts at least: 20 ms of it.
+pub const RELAY_EVENT_BYTES: usize = RELAY_SECOND_BYTES as usize / 50;
 /// Sound that a client may send at once, in seconds, and
 pub const RELAY_BURST_SECONDS: u32 = 5;
 /// what of it comes back in one.

@@ -10,7 +10,7 @@ use super::life::Stage;
 use super::session::Attachment;
 use super::wrong::{Wrong, at, number, some_text, text};
 use crate::answer::transcriber::Transcriber;
-use crate::limits::{QUESTION_BYTES, SESSION_NAME_BYTES};
+use crate::limits::{QUESTION_BYTES, SESSION_ITEM_NAME_BYTES, SESSION_NAME_BYTES};
 
 /// The events that are understood.
 pub const EVENTS: [&str; 11] = [
@@ -27,11 +27,21 @@ pub const EVENTS: [&str; 11] = [
     "output_audio_buffer.clear",
 ];
 
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// It was as it should be.
+    pub is_fine: bool,
+    /// It was sound.
+    pub is_sound: bool,
+}
+
 impl Attachment {
-    /// Takes an event. False where it was wrong, which was told.
-    pub fn take(&mut self, message: &str) -> bool {
+    /// Takes an event. Where it was wrong, that was told.
+    pub fn take(&mut self, message: &str) -> Taken {
         let session = Arc::clone(&self.session);
         let metrics = self.sessions().map(|sessions| sessions.0.means.metrics.clone());
+        let mut taken = Taken { is_fine: true, is_sound: false };
         let (name, done) = match serde_json::from_str::<Value>(message) {
             Err(error) => {
                 (None, Err(Wrong::new("invalid_json", format!("an event must be JSON: {error}"))))
@@ -45,6 +55,7 @@ impl Attachment {
                 if let (Some(metrics), Ok(kind)) = (&metrics, &kind) {
                     let known = EVENTS.iter().find(|known| *known == kind);
                     metrics.received(known.copied().unwrap_or("unknown"));
+                    taken.is_sound = kind == "input_audio_buffer.append";
                 }
                 let done = kind.and_then(|kind| match self.goes_elsewhere(&kind, &event) {
                     true => self.pass_on(&kind, message),
@@ -53,12 +64,14 @@ impl Attachment {
                 (name, done)
             }
         };
-        let Err(wrong) = done else { return true };
-        if let Some(metrics) = metrics {
-            metrics.session_errors.inc();
+        if let Err(wrong) = done {
+            if let Some(metrics) = metrics {
+                metrics.session_errors.inc();
+            }
+            self.tell_wrong(&session, &wrong, name.as_deref());
+            taken.is_fine = false;
         }
-        self.tell_wrong(&session, &wrong, name.as_deref());
-        false
+        taken
     }
 
     /// Tells that something was wrong with what came.
@@ -150,10 +163,10 @@ impl Attachment {
         let mut state = self.session.lock();
         let given = text(event, "item.id")?.map(str::to_string);
         if let Some(id) = &given {
-            if id.is_empty() || id.len() > SESSION_NAME_BYTES {
+            if id.is_empty() || id.len() > SESSION_ITEM_NAME_BYTES {
                 return Err(Wrong::field(
                     "item.id",
-                    &format!("1 to {SESSION_NAME_BYTES} bytes long"),
+                    &format!("1 to {SESSION_ITEM_NAME_BYTES} bytes long"),
                 ));
             }
             if state.items.find(id).is_some() {

@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use super::item::{Form, Item, Role};
 use super::life::Stage;
 use super::session::{Attachment, Session, State};
+use super::wire::Inward;
 use super::wrong::{Wrong, some_text};
 use crate::answer::AnswerError;
 use crate::answer::transcriber::{FORM_BYTES, Recording, Transcriber};
 use crate::bounds::Stake;
 use crate::ledger::{Departure, Kind};
-use crate::limits::{HEARING_BYTES, HEARING_LEAST_BYTES, SOCKET_MESSAGE_FREE_BYTES};
+use crate::limits::{
+    HEARING_BYTES, HEARING_LEAST_BYTES, SOCKET_MESSAGE_FREE_BYTES, TELEPHONE_BYTES,
+};
 use crate::speech::encode::{WAV_HEADER_BYTES, wav_header};
 
 /// How it stands with what was said.
@@ -39,6 +42,7 @@ pub enum Hearing {
 /// Sound that was said.
 pub struct Heard {
     recording: Recording,
+    sound: Inward,
     stake: Arc<Stake>,
 }
 
@@ -66,27 +70,34 @@ impl Attachment {
 
     fn append(&self, event: &Value, transcriber: &Transcriber) -> Result<(), Wrong> {
         let sound = STANDARD.decode(some_text(event, "audio")?);
-        let sound =
-            sound.map_err(|_| Wrong::field("audio", "samples of 16 bits at 24 kHz in base64"))?;
+        let sound = sound.map_err(|_| Wrong::field("audio", "sound in base64"))?;
         let Some(sessions) = self.sessions() else { return Ok(()) };
         let mut state = self.session.lock();
         if !matches!(state.hearing, Hearing::Sound(_)) {
             may_hear(&state.hearing)?;
-            let stake = sessions.reserve(HEARING_BYTES + FORM_BYTES, self.session.owner());
+            let stake = sessions
+                .reserve(HEARING_BYTES + FORM_BYTES + TELEPHONE_BYTES, self.session.owner());
             let stake = stake.ok_or_else(|| {
                 let message = "there is no room to listen at present; try again in a second";
                 Wrong::new("over_budget", message)
             })?;
             let mut recording = transcriber.recording("wav", HEARING_BYTES);
             recording.push(&[0; WAV_HEADER_BYTES]);
-            state.hearing = Hearing::Sound(Heard { recording, stake });
+            let sound = Inward::new(state.settings.input);
+            state.hearing = Hearing::Sound(Heard { recording, sound, stake });
         }
         let Hearing::Sound(heard) = &mut state.hearing else { return Ok(()) };
-        if heard.recording.bytes() + sound.len() > HEARING_BYTES {
+        let room = HEARING_BYTES - heard.recording.bytes();
+        let samples = if heard.sound.grows(sound.len()) > room {
+            None
+        } else {
+            Some(heard.sound.push(&sound))
+        };
+        let Some(samples) = samples.filter(|samples| samples.len() <= room) else {
             let message = "no more than a minute is heard at once: send input_audio_buffer.commit";
             return Err(Wrong::new("input_audio_buffer_full", message));
-        }
-        heard.recording.push(&sound);
+        };
+        heard.recording.push(&samples);
         Ok(())
     }
 
@@ -122,7 +133,7 @@ impl Attachment {
         session.tell(&mut state, "conversation.item.added", told);
         state.items.add(item, None);
         state.hearing = Hearing::Writing { wish: None };
-        let Heard { mut recording, stake } = heard;
+        let Heard { mut recording, stake, .. } = heard;
         let samples = u32::try_from(recording.bytes() - WAV_HEADER_BYTES).unwrap_or(u32::MAX);
         recording.begin_with(&wav_header(Some(samples)));
         drop(state);

@@ -12,6 +12,7 @@ use super::item::{Form, Item, Role};
 use super::life::Stage;
 use super::session::{Attachment, Session, State};
 use super::settings::Settings;
+use super::wire::Outward;
 use super::wrong::{Wrong, text};
 use super::{Asker, Sessions};
 use crate::answer::Usage;
@@ -36,6 +37,8 @@ pub struct Running {
     metadata: Value,
     /// Whether its item was told.
     is_open: bool,
+    /// Its sound, as the client takes that.
+    sound: Outward,
     text: String,
     heard: Heard,
     audio_ms: u64,
@@ -90,7 +93,7 @@ impl Running {
             })
         });
         let voice = self.settings.voice.as_deref().unwrap_or(voice);
-        let format = json!({"type": "audio/pcm", "rate": 24_000});
+        let format = self.settings.output.told();
         json!({
             "id": self.id,
             "object": "realtime.response",
@@ -144,6 +147,7 @@ impl Attachment {
             id: format!("resp_{number}"),
             item: format!("item_r{number}"),
             previous: state.items.last().map(str::to_string),
+            sound: Outward::new(settings.output),
             settings,
             metadata: wish.get("metadata").cloned().unwrap_or(Value::Null),
             is_open: false,
@@ -320,7 +324,8 @@ impl Session {
                 let Some(running) = &mut state.running else { return };
                 part.words.iter().for_each(|word| running.heard.add(word));
                 running.audio_ms = running.audio_ms.max(part.ends_ms);
-                let mut event = running.part(json!({"delta": STANDARD.encode(&part.audio)}));
+                let sound = running.sound.push(&part.audio);
+                let mut event = running.part(json!({"delta": STANDARD.encode(sound)}));
                 if !part.words.is_empty() {
                     // Ours, beside what the standard has: when each of them is said.
                     event["words"] = json!(part.words);
@@ -362,7 +367,7 @@ impl Session {
 
     /// Tells the end of the answer, once.
     pub(super) fn finish(&self, state: &mut State, finish: Finish) {
-        let Some(running) = state.running.take() else { return };
+        let Some(mut running) = state.running.take() else { return };
         let (status, details, usage) = match finish {
             Finish::Completed(usage) => ("completed", Value::Null, usage),
             Finish::Cancelled => {
@@ -382,6 +387,11 @@ impl Session {
                     json!({"type": "text", "text": text})
                 }
                 false => {
+                    let rest = running.sound.finish();
+                    if !rest.is_empty() && status == "completed" {
+                        let event = running.part(json!({"delta": STANDARD.encode(rest)}));
+                        self.tell(state, "response.output_audio.delta", event);
+                    }
                     self.tell(state, "response.output_audio.done", running.part(json!({})));
                     let event = running.part(json!({"transcript": text}));
                     self.tell(state, "response.output_audio_transcript.done", event);

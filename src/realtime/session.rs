@@ -190,14 +190,13 @@ impl Session {
     /// Tells the client something, now or when it is back.
     pub(super) fn tell(&self, state: &mut State, kind: &'static str, mut event: Value) {
         event["type"] = json!(kind);
-        self.pass_back(state, kind, event);
+        event["event_id"] = json!(format!("event_{}", state.outbox.last() + 1));
+        self.say(state, kind, event.to_string());
     }
 
-    /// Tells it an event as it is, but for its number; it is counted as `kind`.
-    pub(super) fn pass_back(&self, state: &mut State, kind: &'static str, mut event: Value) {
-        let number = state.outbox.last() + 1;
-        event["event_id"] = json!(format!("event_{number}"));
-        state.outbox.push(event.to_string());
+    /// Says an event, which bears the next number; it is counted as `kind`.
+    pub(super) fn say(&self, state: &mut State, kind: &'static str, event: String) {
+        state.outbox.push(event);
         state.news.notify_one();
         if let Some(service) = self.sessions.upgrade() {
             service.means.metrics.told(kind);

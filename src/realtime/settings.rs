@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::wire::Wire;
 use super::wrong::{Wrong, at, number, text};
 use crate::limits::SESSION_INSTRUCTIONS_BYTES;
 use crate::speech::Speech;
@@ -19,13 +20,24 @@ pub struct Settings {
     pub speed: f32,
     /// Whether answers are only written.
     pub is_silent: bool,
+    /// As what sound comes,
+    pub input: Wire,
+    /// and goes.
+    pub output: Wire,
 }
 
 impl Settings {
     /// The usual ones, of a session that was opened for `model`.
     pub fn new(model: &str) -> Self {
-        let (instructions, voice) = (String::new(), None);
-        Self { model: model.to_string(), instructions, voice, speed: 1.0, is_silent: false }
+        Self {
+            model: model.to_string(),
+            instructions: String::new(),
+            voice: None,
+            speed: 1.0,
+            is_silent: false,
+            input: Wire::Pcm,
+            output: Wire::Pcm,
+        }
     }
 
     /// Changes what `change` says; `path` is where that stands in its event.
@@ -86,20 +98,11 @@ impl Settings {
             }
             self.speed = speed as f32;
         }
-        for way in ["input", "output"] {
-            let format = format!("audio.{way}.format");
-            match at(change, &format) {
-                None | Some(Value::Null) => {}
-                Some(found) => {
-                    let kind = found.as_str().or_else(|| found.get("type")?.as_str());
-                    let rate = found.get("rate").and_then(Value::as_u64).unwrap_or(24_000);
-                    if !matches!(kind, Some("audio/pcm" | "pcm16")) || rate != 24_000 {
-                        return Err(Wrong::field(
-                            &format,
-                            r#"{"type": "audio/pcm", "rate": 24000}"#,
-                        ));
-                    }
-                }
+        let formats =
+            [("audio.input.format", &mut self.input), ("audio.output.format", &mut self.output)];
+        for (field, wire) in formats {
+            if let Some(found) = at(change, field).filter(|found| !found.is_null()) {
+                *wire = Wire::read(found).ok_or_else(|| Wrong::field(field, Wire::KNOWN))?;
             }
         }
         Ok(())
@@ -107,7 +110,6 @@ impl Settings {
 
     /// As they are told, of the session `id`; `voice` is the one that is configured.
     pub fn told(&self, id: &str, voice: &str) -> Value {
-        let format = json!({"type": "audio/pcm", "rate": 24_000});
         json!({
             "type": "realtime",
             "object": "realtime.session",
@@ -120,8 +122,8 @@ impl Settings {
             "max_output_tokens": "inf",
             "truncation": "auto",
             "audio": {
-                "input": {"format": format, "transcription": null, "noise_reduction": null, "turn_detection": null},
-                "output": {"format": format, "voice": self.voice.as_deref().unwrap_or(voice), "speed": self.speed},
+                "input": {"format": self.input.told(), "transcription": null, "noise_reduction": null, "turn_detection": null},
+                "output": {"format": self.output.told(), "voice": self.voice.as_deref().unwrap_or(voice), "speed": self.speed},
             },
         })
     }

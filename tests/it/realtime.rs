@@ -602,3 +602,34 @@ async fn a_server_that_leaves_says_so_and_its_successor_knows_what_was_lost() {
     let mut device = Device::open(&next, &resume(&token, heard)).await;
     assert_eq!(device.next().await.expect("an event")["error"]["code"], "session_lost");
 }
+
+#[tokio::test]
+async fn a_telephone_is_answered_as_a_telephone() {
+    let mut house = House::start(SOON).await;
+    let mut device = Device::open(&house.server, "").await;
+    let mut lengths = Vec::new();
+    for format in ["audio/pcm", "audio/pcmu", "audio/pcma"] {
+        let wish = json!({"type": "realtime", "audio": {"output": {"format": {"type": format}}}});
+        device.send(json!({"type": "session.update", "session": wish})).await;
+        let told = device.until("session.updated").await;
+        assert_eq!(told["session"]["audio"]["output"]["format"]["type"], format);
+        let before = device.events.len();
+        device.ask("Say it.", Value::Null).await;
+        let asked = house.writer.asked().await;
+        asked.writes("The sun has set, and it will be back.").await;
+        asked.ends("stop").await;
+        let done = device.until("response.done").await;
+        assert_eq!(done["response"]["audio"]["output"]["format"]["type"], format);
+        lengths.push(sound(&device.events[before..]).len());
+    }
+    assert!(lengths[0] > 24_000, "{lengths:?}");
+    // A third of the samples, each of half the bytes.
+    assert_eq!(lengths[1..], [lengths[0].div_ceil(6); 2], "{lengths:?}");
+    let wish = json!({"audio": {"output": {"format": {"type": "audio/opus"}}}});
+    device.send(json!({"type": "session.update", "session": wish})).await;
+    let error = device.until("error").await;
+    assert_eq!(error["error"]["param"], "session.audio.output.format");
+    device.socket.close(None).await.expect("closed");
+    assert!(matches!(device.ended().await, Ended::Closed(..) | Ended::Broken));
+    over(&house.server).await;
+}

@@ -171,7 +171,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gauge<S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(evensong_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

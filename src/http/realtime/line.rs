@@ -10,8 +10,8 @@ use super::signs::{Meter, Signs};
 use crate::bounds::websocket::{self, Event, Message, Over, Room, WebSocket, code};
 use crate::http::connection::onward::Duplex;
 use crate::limits::{
-    PING_EVERY, RELAY_BURST_SECONDS, RELAY_SECOND_BYTES, RELAY_SECONDS_A_SECOND, SESSION_ERRORS,
-    SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND, SESSION_EVENTS_BURST,
+    PING_EVERY, RELAY_BURST_SECONDS, RELAY_EVENT_BYTES, RELAY_SECOND_BYTES, RELAY_SECONDS_A_SECOND,
+    SESSION_ERRORS, SESSION_ERRORS_WITHIN, SESSION_EVENTS_A_SECOND, SESSION_EVENTS_BURST,
 };
 use crate::metrics::{Cut, SessionEnd};
 use crate::realtime::{Attachment, Ends, SessionPatience};
@@ -82,6 +82,9 @@ pub async fn run(
     None
 }
 
+const TOO_MANY: &str = "more events than 20 a second; wait a little";
+const TOO_LOUD: &str = "more sound than twice as fast as it is spoken; wait a little";
+
 impl Line {
     async fn serve(&mut self, leaves: WaitForCancellationFutureOwned) -> Last {
         let mut leaves = std::pin::pin!(leaves);
@@ -150,13 +153,7 @@ impl Line {
         match message {
             Message::Text(text) => {
                 self.active = now;
-                let is_fine = match self.meter(text.as_str(), now) {
-                    Ok(()) => self.attachment.take(text.as_str()),
-                    Err(message) => {
-                        self.attachment.refuse("rate_limit_exceeded", message);
-                        false
-                    }
-                };
+                let is_fine = self.take(text.as_str(), now);
                 if !is_fine && !self.errors.takes(now) {
                     return Some(self.broke("more wrong events than 20 a minute").await);
                 }
@@ -182,18 +179,26 @@ impl Line {
         None
     }
 
-    /// Counts an event before it is looked at: sound by its bytes.
-    fn meter(&mut self, text: &str, now: Instant) -> Result<(), &'static str> {
-        match text.contains("input_audio_buffer.append") {
-            true => match self.sound.takes_many(text.len(), now) {
-                true => Ok(()),
-                false => Err("more sound than twice as fast as it is spoken; wait a little"),
-            },
-            false => match self.events.takes(now) {
-                true => Ok(()),
-                false => Err("more events than 20 a second; wait a little"),
-            },
+    /// Takes an event, if it is not one too many: sound is counted by its bytes, all else by number. False where it was wrong.
+    fn take(&mut self, text: &str, now: Instant) -> bool {
+        let seems_sound = text.contains("input_audio_buffer.append");
+        let too_much = match seems_sound {
+            true => {
+                (!self.sound.takes_many(text.len().max(RELAY_EVENT_BYTES), now)).then_some(TOO_LOUD)
+            }
+            false => (!self.events.takes(now)).then_some(TOO_MANY),
+        };
+        if let Some(message) = too_much {
+            self.attachment.refuse("rate_limit_exceeded", message);
+            return false;
         }
+        let taken = self.attachment.take(text);
+        // It only bore the name of sound.
+        if seems_sound && !taken.is_sound && !self.events.takes(now) {
+            self.attachment.refuse("rate_limit_exceeded", TOO_MANY);
+            return false;
+        }
+        taken.is_fine
     }
 
     async fn over(&mut self, over: Over) -> Last {

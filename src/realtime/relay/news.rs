@@ -2,6 +2,10 @@
 //! event; what is no event of the conversation, or an echo of what was said before, does not; what was said stands in the
 //! session's own conversation as well, as text.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::item::{Form, Item, Role};
@@ -45,6 +49,54 @@ const KNOWN: [&str; 29] = [
     "response.output_text.done",
 ];
 
+/// Events of which the session has to know more than that they came.
+const NOTED: [&str; 9] = [
+    "conversation.item.added",
+    "conversation.item.created",
+    "conversation.item.deleted",
+    "conversation.item.done",
+    "conversation.item.input_audio_transcription.completed",
+    "input_audio_buffer.speech_started",
+    "response.created",
+    "response.done",
+    "session.created",
+];
+
+/// The fields of an event in their order, each word for word.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Vec<(String, &'de RawValue)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event, which is an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Reader).map(Fields)
+    }
+}
+
+/// An event with a number of ours, and all else as it came in so many bytes.
+fn numbered(fields: &[(String, &RawValue)], number: u64, bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes + 48);
+    text += &format!("{{\"event_id\":\"event_{number}\"");
+    for (name, value) in fields.iter().filter(|(name, _)| name != "event_id") {
+        text += &format!(",{}:", Value::from(&**name));
+        text += value.get();
+    }
+    text.push('}');
+    text
+}
+
 impl Session {
     /// Takes what the server says by the connection of that number.
     pub(super) fn heed(
@@ -62,8 +114,14 @@ impl Session {
             false => message,
         };
         let no_event = "it said something that is no event";
-        let event: Value = serde_json::from_str(message).map_err(|_| no_event)?;
-        let kind = text(&event, "type").ok().flatten().ok_or(no_event)?.to_string();
+        let Fields(fields) = serde_json::from_str(message).map_err(|_| no_event)?;
+        let kind = fields.iter().find(|(name, _)| name == "type").ok_or(no_event)?;
+        let kind: String = serde_json::from_str(kind.1.get()).map_err(|_| no_event)?;
+        // Most of what comes is sound, of which nothing is to be known.
+        let event = match NOTED.contains(&&*kind) {
+            true => serde_json::from_str(message).map_err(|_| no_event)?,
+            false => Value::Null,
+        };
         let mut state = self.lock();
         // Late news of a connection that is not wanted any more.
         if !state.relay.link.runs(number) || state.relay.is_echo(&kind, &event) {
@@ -71,7 +129,8 @@ impl Session {
         }
         self.note(&mut state, &kind, &event);
         let known = KNOWN.iter().find(|known| **known == kind).copied();
-        self.pass_back(&mut state, known.unwrap_or("unknown"), event);
+        let event = numbered(&fields, state.outbox.last() + 1, message.len());
+        self.say(&mut state, known.unwrap_or("unknown"), event);
         Ok(())
     }
 
@@ -177,6 +236,20 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_told_word_for_word_but_for_its_number() {
+        let message = r#"{ "z": -0, "event_id": "theirs", "a\"b": [1e2, 12345678901234567890.10],"type":"x"}"#;
+        let Fields(fields) = serde_json::from_str(message).expect("an object");
+        let told = numbered(&fields, 7, message.len());
+        assert_eq!(
+            told,
+            r#"{"event_id":"event_7","z":-0,"a\"b":[1e2, 12345678901234567890.10],"type":"x"}"#
+        );
+        for odd in ["[]", "3", "{", r#"{"a" 1}"#] {
+            assert!(serde_json::from_str::<Fields<'_>>(odd).is_err(), "{odd}");
+        }
+    }
 
     #[test]
     fn items_are_kept_as_the_text_that_was_said() {
