@@ -141,7 +141,8 @@ class Link(ServerConnection):
         if len(self.record["received"]) >= MESSAGES_MOST:
             return
         self.record["received"].append({"at": time.monotonic(), "text": message if isinstance(message, str) else repr(message)})
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
+        # Whatever is wrong with it is told by the session.
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
             event = json.loads(message)
             if event.get("type") == "input_audio_buffer.append":
                 self.audio += base64.b64decode(event["audio"])
@@ -345,7 +346,9 @@ def control() -> FastAPI:
 
     @app.post("/links/{number}/do")
     async def do(number: int, deed: Deed) -> None:
-        await at(number).do(deed)
+        # What is refused while it is sent was sent.
+        with contextlib.suppress(ConnectionClosed):
+            await at(number).do(deed)
 
     @app.put("/door")
     async def door(wanted: dict[str, bool]) -> None:

@@ -282,8 +282,10 @@ class UpstreamSession:
         return self.session["audio"]["input"]["turn_detection"]
 
     async def _append(self, event: Event) -> None:
+        if "audio" not in event:
+            raise Wrong("missing_required_parameter", "Missing required parameter: 'audio'.", "audio")
         try:
-            pcm = base64.b64decode(event.get("audio", ""), validate=True)
+            pcm = base64.b64decode(event["audio"], validate=True)
         except (binascii.Error, ValueError, TypeError) as fault:
             raise Wrong("invalid_value", "Invalid 'audio'. Expected base64-encoded audio bytes.", "audio") from fault
         self.audio_bytes += len(pcm)
