@@ -139,7 +139,9 @@ impl Sessions {
             return Err(SessionError::Leaving);
         }
         let owner = asker.owner();
-        let stake = self.reserve(limits::SESSION_BYTES, &owner).ok_or(SessionError::OverBudget)?;
+        let wishes = means.listening.as_ref().map_or(0, |_| limits::RELAY_WISHES_BYTES);
+        let stake =
+            self.reserve(limits::SESSION_BYTES + wishes, &owner).ok_or(SessionError::OverBudget)?;
         let settings = Settings::new(model);
         let grace = means.patience.grace;
         let make = |id: &str| {

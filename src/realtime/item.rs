@@ -109,6 +109,12 @@ impl Items {
         };
         self.bytes += item.bytes();
         self.items.insert(place, item);
+        self.forget();
+        true
+    }
+
+    /// Forgets the oldest where there are too many, and when the words were said of all but the last.
+    fn forget(&mut self) {
         while self.items.len() > SESSION_ITEMS || self.bytes > SESSION_ITEMS_BYTES {
             let Some(oldest) = self.items.pop_front() else { break };
             self.bytes -= oldest.bytes();
@@ -119,7 +125,6 @@ impl Items {
             Form::Text | Form::Heard => None,
         });
         spoken.rev().skip(1).for_each(|heard| *heard = None);
-        true
     }
 
     /// All of them.
@@ -139,6 +144,7 @@ impl Items {
         self.bytes -= item.text.len();
         self.bytes += text.len();
         item.text = text;
+        self.forget();
     }
 
     /// Takes an item away. False where there is none.
@@ -241,6 +247,9 @@ mod tests {
         assert!(items.items.len() == SESSION_ITEMS && items.find("4").is_none());
         items.add(item("long", Role::User, &"x".repeat(SESSION_ITEMS_BYTES - 10)), None);
         assert!(items.items.len() < 10 && items.bytes <= SESSION_ITEMS_BYTES);
+        items.add(item("heard", Role::User, ""), None);
+        items.rewrite("heard", "x".repeat(SESSION_ITEMS_BYTES - 10));
+        assert!(items.items.len() < 10 && items.bytes <= SESSION_ITEMS_BYTES, "written down later");
         items.add(item("longer", Role::User, &"x".repeat(SESSION_ITEMS_BYTES + 1)), None);
         assert!(items.items.is_empty() && items.bytes == 0);
     }

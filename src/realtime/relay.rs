@@ -20,7 +20,7 @@ use super::life::Stage;
 use super::session::{Attachment, Session, State};
 use super::wrong::{Wrong, at};
 use crate::bounds::Stake;
-use crate::limits::{RELAY_BYTES, RELAY_WISHES_BYTES};
+use crate::limits::{RELAY_BYTES, RELAY_WISHES_BYTES, RESPONSE_BYTES};
 use crate::upstream::Sockets;
 use link::{Link, Try};
 use queue::Queue;
@@ -101,6 +101,13 @@ impl Relay {
         }
     }
 
+    /// What was told is held by what a session has for an answer: what is more is needed only while something is carried.
+    pub(super) fn let_go(&mut self) {
+        if self.link.is_idle() {
+            self.stake = None;
+        }
+    }
+
     /// The session is over. Gives what was held for it.
     pub(super) fn end(&mut self) -> Option<Arc<Stake>> {
         self.link.end();
@@ -112,7 +119,7 @@ impl Relay {
     fn close(&mut self) {
         self.cut.cancel();
         self.queue = Queue::default();
-        (self.known, self.stake) = (Vec::new(), None);
+        self.known = Vec::new();
     }
 
     /// What a new connection begins with: what the client asked for, and what was said before.
@@ -169,10 +176,10 @@ impl Attachment {
             return Ok(());
         }
         if let Some(number) = state.relay.link.want() {
-            session.connect(&mut state, &sessions, number)?;
+            session.connect(&mut state, &sessions, number);
         }
-        if !state.relay.link.carries() {
-            // It was told that it is lost, and how long that lasts.
+        if !state.relay.link.carries() || state.relay.stake.is_none() {
+            // It was told that it is lost, or that there is no room; and it is tried again.
             return Ok(());
         }
         if state.relay.queue.push(message) {
@@ -209,37 +216,43 @@ impl Session {
     /// The device is back: what was carried elsewhere is again.
     pub(super) fn reconnect(self: &Arc<Self>, state: &mut State, sessions: &Sessions) {
         state.relay.hint();
-        let Some(number) = state.relay.link.back() else { return };
-        if let Err(wrong) = self.connect(state, sessions, number) {
-            self.tell(state, "error", json!({"error": wrong.told(None)}));
+        if let Some(number) = state.relay.link.back() {
+            self.connect(state, sessions, number);
         }
     }
 
     /// Begins to make the connection of that number.
-    fn connect(
-        self: &Arc<Self>,
-        state: &mut State,
-        sessions: &Sessions,
-        number: Try,
-    ) -> Result<(), Wrong> {
+    fn connect(self: &Arc<Self>, state: &mut State, sessions: &Sessions, number: Try) {
         let means = &sessions.0.means;
-        let Some(listening) = means.listening.clone() else { return Ok(()) };
+        let Some(listening) = means.listening.clone() else { return };
+        self.make_room(state, sessions);
         let relay = &mut state.relay;
-        if relay.stake.is_none() {
-            relay.stake = sessions.reserve(RELAY_BYTES, self.owner());
-        }
-        if relay.stake.is_none() {
-            relay.link.leave();
-            let message = "there is no room to listen at present; try again in a second";
-            return Err(Wrong::new("over_budget", message));
-        }
         relay.cut = CancellationToken::new();
         relay.queue = Queue::default();
         let (cut, hint) = (relay.cut.clone(), Arc::clone(&relay.hint));
         let task = run::Carrier { session: Arc::clone(self), listening, number, cut, hint };
         let owner = Arc::clone(self.owner());
         means.spawner.spawn(crate::ledger::Kind::SessionRelay, owner, task.run());
-        Ok(())
+    }
+
+    /// Reserves what it takes to carry anything: what waits here, and what is told and not confirmed. True where that is there.
+    fn make_room(&self, state: &mut State, sessions: &Sessions) -> bool {
+        if state.relay.stake.is_none() {
+            state.relay.stake = sessions.reserve(RELAY_BYTES, self.owner());
+        }
+        if state.room.is_none() && state.relay.stake.is_some() {
+            state.room = sessions.reserve(RESPONSE_BYTES, self.owner());
+            if state.room.is_none() {
+                state.relay.stake = None;
+            }
+        }
+        state.relay.stake.is_some()
+    }
+
+    /// Whether there is room for the connection that is to be made.
+    fn may_carry(&self) -> bool {
+        let Some(sessions) = self.service() else { return false };
+        self.make_room(&mut self.lock(), &sessions)
     }
 
     /// The connection is there. False where nobody wants it.
@@ -286,6 +299,7 @@ impl Session {
                 tracing::info!(session = %self.id(), "Glasses WebSocket not open, skipping resurrection");
             }
             state.relay.close();
+            state.let_go();
         }
         next
     }

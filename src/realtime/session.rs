@@ -210,6 +210,7 @@ impl Session {
             return;
         }
         state.relay.leave();
+        state.let_go();
         drop(state);
         tracing::info!(session = %self.id, owner = %self.owner, "Glasses connection closed");
         self.moved.notify_one();
@@ -273,6 +274,11 @@ impl Session {
         tracing::info!(session = %self.id, answered, took_us, "[Session Cleanup] all of it is freed");
         // Last, since whoever runs this may be one of its tasks.
         drop(self.scope.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// All sessions, unless the server has ended.
+    pub(super) fn service(&self) -> Option<Sessions> {
+        self.sessions.upgrade().map(Sessions)
     }
 
     /// The voice that speaks where none is asked for.
@@ -418,7 +424,7 @@ impl Attachment {
     }
 
     pub(super) fn sessions(&self) -> Option<Sessions> {
-        self.session.sessions.upgrade().map(Sessions)
+        self.session.service()
     }
 }
 
@@ -437,7 +443,10 @@ impl Drop for Attachment {
 impl State {
     /// Gives back what an answer needs, once all of it has come, and a while has passed.
     pub(super) fn let_go(&mut self) {
-        if self.running.is_none() && self.outbox.is_empty() {
+        if self.outbox.has_room() {
+            self.relay.let_go();
+        }
+        if self.running.is_none() && self.relay.link.is_idle() && self.outbox.is_empty() {
             self.room = None;
         }
     }

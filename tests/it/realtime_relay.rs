@@ -354,3 +354,35 @@ async fn a_server_that_floods_or_talks_nonsense_is_bounded_and_left() {
     leave(device).await;
     nothing_is_left(&server).await;
 }
+
+#[tokio::test]
+async fn without_room_nobody_listens_and_that_is_said_once() {
+    let ears = Ears::start().await;
+    let tight = [("budget_bytes", "5000000")];
+    let server = TestServer::start(&[&ears.settings()[..], SOON, &tight].concat()).await;
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut other = Device::open(&server, "").await;
+        other.send(append()).await;
+        let mut heard = ears.heard().await;
+        heard.until("input_audio_buffer.append").await;
+        others.push((other, heard));
+    }
+    let mut device = Device::open(&server, "").await;
+    for _ in 0..30 {
+        device.send(append()).await;
+    }
+    let error = device.until("error").await;
+    assert_eq!(error["error"]["code"], "over_budget", "{error}");
+    // It is no wrong of the client's: the session goes on.
+    device.send(json!({"type": "session.update", "session": {"type": "realtime"}})).await;
+    device.until("session.updated").await;
+    assert_eq!(device.kinds().iter().filter(|kind| **kind == "error").count(), 1);
+    assert!(ears.is_left_alone().await);
+    leave(device).await;
+    for (other, heard) in others {
+        leave(other).await;
+        assert_eq!(heard.ended().await.0, 1000);
+    }
+    nothing_is_left(&server).await;
+}

@@ -122,6 +122,11 @@ impl Link {
         matches!(self.stage, Stage::Connecting | Stage::Running(_))
     }
 
+    /// Whether there is none, nor will be by itself.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Apart | Stage::Disconnected | Stage::Over)
+    }
+
     /// Whether this connection is there, and wanted.
     pub fn runs(&self, number: Try) -> bool {
         self.is(number) && matches!(self.stage, Stage::Running(_))

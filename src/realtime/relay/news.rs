@@ -50,7 +50,7 @@ const KNOWN: [&str; 29] = [
 ];
 
 /// Events of which the session has to know more than that they came.
-const NOTED: [&str; 9] = [
+const NOTED: [&str; 8] = [
     "conversation.item.added",
     "conversation.item.created",
     "conversation.item.deleted",
@@ -59,7 +59,6 @@ const NOTED: [&str; 9] = [
     "input_audio_buffer.speech_started",
     "response.created",
     "response.done",
-    "session.created",
 ];
 
 /// The fields of an event in their order, each word for word.

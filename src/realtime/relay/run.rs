@@ -35,15 +35,21 @@ impl Carrier {
     pub async fn run(mut self) {
         let cut = self.cut.clone();
         loop {
-            let opening = self.listening.sockets.open(self.session.owner());
+            let opening = async {
+                match self.session.may_carry() {
+                    true => Some(self.listening.sockets.open(self.session.owner()).await),
+                    false => None,
+                }
+            };
             let opened = tokio::select! {
                 biased;
                 () = cut.cancelled() => return,
                 opened = opening => opened,
             };
             let (code, why) = match opened {
-                Err(error) => ("upstream_unavailable", error.to_string()),
-                Ok(mut socket) => {
+                None => ("over_budget", "every byte is promised to others at present".into()),
+                Some(Err(error)) => ("upstream_unavailable", error.to_string()),
+                Some(Ok(mut socket)) => {
                     let last = match self.session.carried(self.number, &self.listening) {
                         true => self.carry(&mut socket).await,
                         false => Last::Cut,
