@@ -195,9 +195,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             if self.inner.close(Some(frame)).await.is_err() {
                 return;
             }
-            while let Some(Ok(_)) = self.inner.next().await {}
+            let mut is_answered = false;
+            while let Some(Ok(message)) = self.inner.next().await {
+                is_answered |= message.is_close();
+            }
             let stream = self.inner.get_mut();
             let _ = stream.shutdown().await;
+            if is_answered {
+                return;
+            }
             // The rest of what was refused may still be coming. A socket that is closed with bytes unread is reset, and that takes
             // along what was said last.
             let mut rest = [0; LEFT_BYTES];

@@ -33,6 +33,7 @@ mod search_faults;
 mod seed_logs;
 mod server;
 mod simulation;
+mod simulation_sessions;
 mod smuggling;
 mod speech;
 mod spoken;

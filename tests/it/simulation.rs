@@ -29,10 +29,10 @@ use tokio::time::{advance, sleep};
 
 /// xorshift64*: what is drawn must be the same on every machine.
 #[derive(Clone)]
-struct Lot(u64);
+pub struct Lot(u64);
 
 impl Lot {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
@@ -43,11 +43,11 @@ impl Lot {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    fn below(&mut self, most: u64) -> u64 {
+    pub fn below(&mut self, most: u64) -> u64 {
         self.draw() % most
     }
 
-    fn chance(&mut self, percent: u64) -> bool {
+    pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
@@ -169,14 +169,16 @@ impl Responder for FakeWriter {
     }
 }
 
-struct World {
-    dialogues: Dialogues,
-    ledger: Ledger,
-    budget: Budget,
-    scope: Scope,
+pub struct World {
+    pub dialogues: Dialogues,
+    pub speech: Speech,
+    pub metrics: Metrics,
+    pub ledger: Ledger,
+    pub budget: Budget,
+    pub scope: Scope,
 }
 
-fn world(seed: u64, faults: bool) -> World {
+pub fn world(seed: u64, faults: bool) -> World {
     let (ledger, metrics, budget) = (Ledger::new(), Metrics::default(), Budget::new(64 << 20));
     let scope = Scope::new("simulation", ledger.clone());
     let engine = FakeEngine { spawner: scope.spawner(), seed: AtomicU64::new(seed), faults };
@@ -189,14 +191,14 @@ fn world(seed: u64, faults: bool) -> World {
     let speech = Speech::new(voicing, budget.clone(), metrics.clone(), scope.spawner());
     let writer = FakeWriter { ledger: ledger.clone(), seed: AtomicU64::new(seed ^ 0xABCD), faults };
     let dialogues = Dialogues::new(Means {
-        speech,
+        speech: speech.clone(),
         responder: Some(Arc::new(writer)),
         budget: budget.clone(),
-        metrics,
+        metrics: metrics.clone(),
         spawner: scope.spawner(),
         patience: Patience { attach: Duration::from_secs(30), grace: Duration::from_secs(10) },
     });
-    World { dialogues, ledger, budget, scope }
+    World { dialogues, speech, metrics, ledger, budget, scope }
 }
 
 fn asking(dialogue: Option<String>, format: Format, is_resumable: bool) -> Asking {
@@ -274,14 +276,14 @@ impl Hearer {
 }
 
 /// Lets everything run that can without time passing.
-async fn settle() {
+pub async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
 
-async fn all_is_back(world: World, what: &str) {
-    let World { dialogues, ledger, budget, scope } = world;
+pub async fn all_is_back(world: World, what: &str) {
+    let World { dialogues, ledger, budget, scope, .. } = world;
     // Whatever was promised to somebody who does not come is over by then.
     for _ in 0..8 {
         settle().await;
@@ -359,7 +361,7 @@ async fn run(seed: u64) {
     all_is_back(world, "at the end").await;
 }
 
-fn simulated<F: Future<Output = ()>>(future: F) {
+pub fn simulated<F: Future<Output = ()>>(future: F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -368,12 +370,12 @@ fn simulated<F: Future<Output = ()>>(future: F) {
     runtime.block_on(future);
 }
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn everything_is_back_after_each_of_many_seeds() {
+/// Plays `run` by each of many seeds, or by the one that is asked for.
+pub fn each_seed<F: Future<Output = ()>>(run: impl Fn(u64) -> F + std::panic::RefUnwindSafe) {
     let seeds = match number("EVENSONG_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("EVENSONG_SEEDS").unwrap_or(1000),
@@ -385,6 +387,11 @@ fn everything_is_back_after_each_of_many_seeds() {
             std::panic::resume_unwind(why);
         }
     }
+}
+
+#[test]
+fn everything_is_back_after_each_of_many_seeds() {
+    each_seed(run);
 }
 
 /// One turn with one listener, who leaves after so many steps of the scheduler. True where the turn had ended by then.

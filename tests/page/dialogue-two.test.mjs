@@ -20,6 +20,8 @@ async function begun() {
     await talk.ask(page, talk.QUESTION);
     await talk.speaks(page, 0.2);
     await page.click("#share summary");
+    // A browser says that it was opened a moment after it was.
+    await the.until("an address", async () => (await page.inputValue("#share input")) !== "");
     const address = await page.inputValue("#share input");
     assert.match(address, /#dialogue=[0-9a-f]{32}&capability=[0-9a-f]{32}$/);
     return { ...opened, address };

@@ -1,0 +1,411 @@
+//! Voice sessions under everything that can happen to them, in simulated time: devices that are cut off, come back in time or too
+//! late, with the right place or a wrong one, beside a server that listens, is lost, talks nonsense or is not there. Invariant,
+//! after each of many seeds: everything is back, nothing runs, and who came back has missed nothing and heard nothing twice.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use evensong::bounds::signing::SigningKey;
+use evensong::dialogue::DialogueError;
+use evensong::dialogue::frame::{Source, TurnError};
+use evensong::ledger::{Departure, Kind};
+use evensong::metrics::SessionEnd;
+use evensong::realtime::relay::Listening;
+use evensong::realtime::{Asker, Attachment, SessionMeans, SessionPatience, Sessions};
+use evensong::tasks::Spawner;
+use evensong::upstream::address::Base;
+use evensong::upstream::dial::{Connect, Io};
+use evensong::upstream::{Parts, Secret, SocketConfig, Sockets, Tls};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::DuplexStream;
+use tokio::time::{Instant, advance, sleep};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::simulation::{Lot, World, all_is_back, each_seed, settle, world};
+
+const GRACE: Duration = Duration::from_secs(60);
+
+struct Anybody;
+
+impl Asker for Anybody {
+    fn principal(&self) -> Arc<str> {
+        "anybody".into()
+    }
+    fn owner(&self) -> Arc<str> {
+        "device".into()
+    }
+    fn departure(&self) -> Departure {
+        Departure::default()
+    }
+    fn admit(&self, _: usize) -> Result<Box<dyn Send + Sync>, Value> {
+        Ok(Box::new(()))
+    }
+    fn asset(&self) -> &'static str {
+        "thinking.mp3"
+    }
+    fn sources(&self, sources: &[Source]) -> Vec<Source> {
+        sources.to_vec()
+    }
+    fn refused(&self, error: DialogueError) -> Value {
+        json!({"code": "refused", "message": error.to_string()})
+    }
+    fn failed(&self, error: &TurnError) -> Value {
+        json!({"code": "failed", "message": error.to_string()})
+    }
+}
+
+/// Connections to a server that listens, as they are drawn.
+struct FakeEars {
+    spawner: Spawner,
+    seed: AtomicU64,
+    /// How many it has.
+    open: Arc<AtomicU64>,
+}
+
+impl Connect for FakeEars {
+    fn connect(
+        &self,
+        _: String,
+        _: u16,
+    ) -> Pin<Box<dyn Future<Output = Result<Box<dyn Io>, io::Error>> + Send>> {
+        let mut lot = Lot::new(self.seed.fetch_add(1, Ordering::Relaxed));
+        let (spawner, open) = (self.spawner.clone(), Arc::clone(&self.open));
+        Box::pin(async move {
+            sleep(Duration::from_millis(lot.below(500))).await;
+            match lot.below(10) {
+                0 => return Err(io::ErrorKind::ConnectionRefused.into()),
+                1 => std::future::pending::<()>().await,
+                _ => {}
+            }
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            spawner.spawn(Kind::UpstreamTask, "ears", async move {
+                open.fetch_add(1, Ordering::Relaxed);
+                RELAYED.fetch_add(1, Ordering::Relaxed);
+                listen(theirs, lot).await;
+                open.fetch_sub(1, Ordering::Relaxed);
+            });
+            Ok(Box::new(ours) as Box<dyn Io>)
+        })
+    }
+}
+
+/// Answers what is said, now and then, until it is left, or has enough.
+async fn listen(stream: DuplexStream, mut lot: Lot) {
+    if lot.chance(5) {
+        return std::future::pending().await;
+    }
+    let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+    let mut number = 0;
+    while let Some(Ok(message)) = socket.next().await {
+        if !message.is_text() {
+            continue;
+        }
+        if lot.chance(20) {
+            sleep(Duration::from_millis(lot.below(2000))).await;
+        }
+        let parts = lot.below(20);
+        let mut events =
+            vec![json!({"type": "response.created", "response": {"id": format!("r{number}")}})];
+        events.extend((0..parts).map(|part| json!({"type": "response.output_audio.delta", "part": part, "delta": "A".repeat(8000)})));
+        let content = json!([{"type": "output_audio", "transcript": "So it is."}]);
+        events.push(json!({"type": "conversation.item.done", "item": {"id": format!("i{number}"), "type": "message", "role": "assistant", "content": content}}));
+        events.push(json!({"type": "response.done", "response": {"id": format!("r{number}")}}));
+        number += 1;
+        for event in events {
+            let said = match lot.below(200) {
+                0 => return,
+                1 => socket.close(None).await,
+                2 => socket.send(Message::text("nonsense")).await,
+                3 => return std::future::pending().await,
+                _ => socket.send(Message::text(event.to_string())).await,
+            };
+            if said.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn sessions(world: &World, seed: u64, open: &Arc<AtomicU64>) -> Sessions {
+    let spawner = world.scope.spawner();
+    let parts =
+        Parts { spawner: spawner.clone(), metrics: world.metrics.clone(), tls: Tls::default() };
+    let config = SocketConfig {
+        name: "ears",
+        base: Base::parse("http://ears.example/v1").expect("a base"),
+        target: "/realtime".into(),
+        key: Secret::default(),
+        connect: Duration::from_secs(10),
+    };
+    let ears = FakeEars {
+        spawner: spawner.clone(),
+        seed: AtomicU64::new(seed ^ 0xEA55),
+        open: Arc::clone(open),
+    };
+    let sockets = Sockets::over(config, &parts, Arc::new(ears)).expect("no TLS");
+    Sessions::new(SessionMeans {
+        dialogues: world.dialogues.clone(),
+        speech: world.speech.clone(),
+        voice: "one".into(),
+        budget: world.budget.clone(),
+        metrics: world.metrics.clone(),
+        spawner,
+        patience: SessionPatience { grace: GRACE, idle: Duration::from_secs(1800) },
+        key: SigningKey::of(None, "session.key").expect("a key"),
+        listening: Some(Listening { sockets, voice: None }),
+        transcriber: None,
+    })
+}
+
+/// A device, and what it knows of its session.
+#[derive(Default)]
+struct Device {
+    attachment: Option<Attachment>,
+    token: Option<String>,
+    /// What it has read, up to this number,
+    read: u64,
+    /// word for word.
+    told: HashMap<u64, String>,
+    left: Option<Instant>,
+    /// It ended its session itself.
+    is_over: bool,
+}
+
+impl Device {
+    /// Reads so many events, if there are as many. They are in order, and the same if it had them before.
+    fn read(&mut self, most: u64) {
+        let Some(attachment) = &mut self.attachment else { return };
+        for _ in 0..most {
+            let Some(event) = attachment.pick() else { return };
+            let event: Value = serde_json::from_str(&event).expect("JSON");
+            let number: u64 = event["event_id"].as_str().expect("an id")["event_".len()..]
+                .parse()
+                .expect("a number");
+            match event["type"].as_str().expect("a type") {
+                "evensong.resumed" => {
+                    assert_eq!(event["from"], json!(number + 1));
+                    self.read = number;
+                    continue;
+                }
+                "evensong.resume_token" => self.token = event["token"].as_str().map(str::to_string),
+                _ => {}
+            }
+            assert_eq!(number, self.read + 1, "out of order: {event}");
+            self.read = number;
+            let text = event.to_string();
+            if let Some(before) = self.told.insert(number, text.clone()) {
+                assert_eq!(before, text, "told otherwise");
+            }
+        }
+    }
+
+    /// Lets its session go on, as the task of its socket would.
+    async fn turn(&mut self) {
+        let Some(attachment) = &mut self.attachment else { return };
+        for _ in 0..8 {
+            if attachment.heard().now_or_never().is_none() {
+                break;
+            }
+        }
+        let over = attachment.over().now_or_never().is_some();
+        if over || attachment.is_flooded() {
+            self.is_over |= attachment.is_flooded();
+            attachment.end(SessionEnd::Policy);
+            self.leave();
+        }
+    }
+
+    fn leave(&mut self) {
+        if self.attachment.take().is_some() {
+            self.left = Some(Instant::now());
+        }
+    }
+
+    /// Comes back behind what it read, or where it says nothing of that, behind what is known to have come.
+    fn come_back(&mut self, sessions: &Sessions, knows: bool) {
+        let Some(token) = self.token.clone() else { return };
+        let after = knows.then_some(self.read);
+        let was_late = self.left.is_some_and(|left| left.elapsed() >= GRACE);
+        match sessions.resume(Arc::new(Anybody), &token, after) {
+            Ok(mut attachment) => {
+                assert!(!was_late, "too late");
+                attachment.begin();
+                // Whoever had it before is replaced: its late leaving does nothing.
+                let old = self.attachment.replace(attachment);
+                drop(old);
+                self.left = None;
+            }
+            Err(why) => assert!(was_late || self.is_over, "in time, and refused: {why}"),
+        }
+    }
+}
+
+fn said(lot: &mut Lot) -> Value {
+    let sound = "A".repeat(640 * (1 + lot.below(20)) as usize);
+    match lot.below(12) {
+        0..=2 => {
+            json!({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Why?"}]}})
+        }
+        3..=5 => {
+            json!({"type": "response.create", "response": {"output_modalities": [if lot.chance(50) { "text" } else { "audio" }]}})
+        }
+        6 => json!({"type": "response.cancel"}),
+        7 => {
+            json!({"type": "conversation.item.truncate", "item_id": format!("item_r{}", lot.below(4)), "content_index": 0, "audio_end_ms": lot.below(2000)})
+        }
+        8..=9 => json!({"type": "input_audio_buffer.append", "audio": sound}),
+        10 => json!({"type": "session.update", "session": {"instructions": "Be brief."}}),
+        _ => json!({"type": "nobody.knows", "event_id": "mine"}),
+    }
+}
+
+async fn run(seed: u64) {
+    let mut lot = Lot::new(seed);
+    let world = world(seed, lot.chance(50));
+    let open = Arc::new(AtomicU64::new(0));
+    let sessions = sessions(&world, seed, &open);
+    let devices: Mutex<Vec<Device>> = Mutex::default();
+    let mut devices = devices.lock().expect("alone");
+    let leaves = lot.chance(20);
+    for _ in 0..lot.below(80) + 20 {
+        let which = lot.below(devices.len().max(1) as u64) as usize;
+        match lot.below(12) {
+            0 => {
+                let Ok(mut attachment) = sessions.open(Arc::new(Anybody), "small") else {
+                    continue;
+                };
+                // One in ten is gone before its socket was there.
+                if lot.chance(90) {
+                    attachment.begin();
+                    devices.push(Device { attachment: Some(attachment), ..Device::default() });
+                }
+            }
+            1..=4 if !devices.is_empty() => {
+                if let Some(attachment) = &mut devices[which].attachment {
+                    attachment.take(&said(&mut lot).to_string());
+                }
+            }
+            5 if !devices.is_empty() => devices[which].leave(),
+            6 | 7 if !devices.is_empty() => devices[which].come_back(&sessions, lot.chance(80)),
+            8 if !devices.is_empty() => {
+                let device = &mut devices[which];
+                if let Some(attachment) = &mut device.attachment {
+                    // Not more than it has: a pong comes behind what was read.
+                    attachment.confirmed(device.read);
+                    attachment.settle();
+                }
+            }
+            9 if !devices.is_empty() && lot.chance(10) => {
+                let device = &mut devices[which];
+                if let Some(attachment) = &device.attachment {
+                    attachment.end(SessionEnd::Idle);
+                    device.is_over = true;
+                }
+            }
+            10 => {
+                let most = if lot.chance(10) { 70_000 } else { 3_000 };
+                advance(Duration::from_millis(lot.below(most))).await;
+            }
+            _ => {
+                let most = lot.below(40);
+                devices.iter_mut().for_each(|device| device.read(most));
+            }
+        }
+        for _ in 0..lot.below(30) {
+            tokio::task::yield_now().await;
+        }
+        for device in devices.iter_mut() {
+            device.turn().await;
+        }
+        sessions.sweep();
+        let state = world.budget.state();
+        assert!(state.held <= state.reserved, "more is held than was reserved: {state:?}");
+    }
+    if leaves {
+        sessions.leave();
+    }
+    RESUMED.fetch_add(world.metrics.sessions_resumed.get(), Ordering::Relaxed);
+    READ.fetch_add(devices.iter().map(|device| device.told.len() as u64).sum(), Ordering::Relaxed);
+    devices.clear();
+    for _ in 0..8 {
+        settle().await;
+        advance(Duration::from_secs(10)).await;
+    }
+    settle().await;
+    assert!(sessions.is_empty(), "{} sessions stand", sessions.len());
+    assert_eq!(world.metrics.sessions_stale.get(), 0, "the sweep found one");
+    let ledger = world.ledger.kinds();
+    assert!(ledger.iter().all(|kind| kind.kind != "session_relay" || kind.live == 0));
+    all_is_back(world, "at the end").await;
+}
+
+/// What all seeds did together: a simulation in which nothing happens shows nothing.
+static READ: AtomicU64 = AtomicU64::new(0);
+static RESUMED: AtomicU64 = AtomicU64::new(0);
+static RELAYED: AtomicU64 = AtomicU64::new(0);
+
+#[test]
+fn everything_is_back_after_each_of_many_seeds() {
+    each_seed(run);
+    let [read, resumed, relayed] = [&READ, &RESUMED, &RELAYED].map(|of| of.load(Ordering::Relaxed));
+    println!(
+        "{read} events read, {resumed} resumed, {relayed} connections to a server that listens"
+    );
+    if std::env::var_os("EVENSONG_SEED").is_none() && std::env::var_os("EVENSONG_SEEDS").is_none() {
+        assert!(read > 25_000 && resumed > 2_000 && relayed > 500, "{read}, {resumed}, {relayed}");
+    }
+}
+
+/// Bytes that are reserved, and what is held of them, for a session and all that it has.
+fn bytes(world: &World) -> (u64, u64) {
+    let state = world.budget.state();
+    (state.reserved, state.held)
+}
+
+async fn device_that_is_gone() {
+    let world = world(11, false);
+    let sessions = sessions(&world, 11, &Arc::default());
+    let attachment = sessions.open(Arc::new(Anybody), "small").expect("there is room");
+    let mut device = Device { attachment: Some(attachment), ..Device::default() };
+    let attachment = device.attachment.as_mut().expect("just now");
+    attachment.begin();
+    let ask = json!({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Why?"}]}});
+    assert!(attachment.take(&ask.to_string()).is_fine);
+    assert!(attachment.take(&json!({"type": "response.create"}).to_string()).is_fine);
+    // It hears nothing of what it is told: four seconds of sound wait for it.
+    for _ in 0..100 {
+        device.turn().await;
+        settle().await;
+        advance(Duration::from_millis(50)).await;
+    }
+    let told = world.dialogues.len();
+    assert_eq!(told, 1, "it is being answered");
+    device.leave();
+    settle().await;
+    let at_once = bytes(&world);
+    advance(Duration::from_secs(59)).await;
+    settle().await;
+    let before = bytes(&world);
+    assert_eq!((sessions.len(), sessions.standing()), (1, (0, 1)));
+    advance(Duration::from_secs(2)).await;
+    settle().await;
+    let after = bytes(&world);
+    println!("reserved and held at 0 s {at_once:?}, at 59 s {before:?}, at 61 s {after:?}");
+    assert!(at_once.0 > 200_000 && before.0 > 0, "{at_once:?} {before:?}");
+    assert!(before.0 <= at_once.0, "nothing more is made for it");
+    assert_eq!((after, sessions.len(), world.dialogues.len()), ((0, 0), 0, 0));
+    let timers = world.ledger.kinds();
+    assert!(timers.iter().all(|kind| kind.kind != "session_timer" || kind.live == 0));
+    all_is_back(world, "61 s after it left").await;
+}
+
+#[test]
+fn a_session_with_sound_holds_nothing_61_seconds_after_its_device_left() {
+    crate::simulation::simulated(device_that_is_gone());
+}
