@@ -1,5 +1,6 @@
 """One session of the realtime server that realtime_upstream.py is: OpenAI's events under the names and in the order that theirs
 has them, with a voice of tones, an ear that hears when somebody speaks by loudness alone, and a memory that can be looked at.
+Sound is PCM, or a telephone's.
 What is said or written down depends on nothing but the text or the samples, so tests know each byte beforehand."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import array
 import asyncio
 import base64
 import binascii
+import bisect
 import contextlib
 import functools
 import json
@@ -36,6 +38,10 @@ SERVER_VAD = {
     "type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 200, "idle_timeout_ms": None,
     "create_response": True, "interrupt_response": True,
 }  # fmt: skip
+PCM = {"type": "audio/pcm", "rate": RATE}
+PCMU, PCMA = {"type": "audio/pcmu"}, {"type": "audio/pcma"}
+# A telephone gives every third of our samples, one byte each.
+TELEPHONE_STEP = 3
 SESSION_FIELDS = {
     "type", "model", "audio", "include", "instructions", "max_output_tokens", "output_modalities", "parallel_tool_calls",
     "prompt", "reasoning", "tool_choice", "tools", "tracing", "truncation",
@@ -87,6 +93,51 @@ def written_down(pcm: bytes) -> str:
 def loudness(pcm: bytes) -> float:
     samples = _samples(pcm)
     return math.sqrt(sum(sample * sample for sample in samples) / max(len(samples), 1))
+
+
+def inward(form: Event, sound: bytes) -> bytes:
+    """Sound of that format as samples of 16 bits."""
+    if form == PCM:
+        return sound
+    table = telephone(form["type"])
+    return _bytes(array.array("h", (table[byte] for byte in sound for _ in range(TELEPHONE_STEP))))
+
+
+def outward(form: Event, pcm: bytes) -> bytes:
+    """The same, the other way; what lies between samples that are kept is not smoothed."""
+    if form == PCM:
+        return pcm
+    return bytes(_nearest(form["type"], sample) for sample in _samples(pcm)[::TELEPHONE_STEP])
+
+
+@functools.cache
+def telephone(kind: str) -> list[int]:
+    """What each byte of a telephone's sound stands for (ITU-T G.711)."""
+    return [_of_ulaw(byte ^ 0xFF) if kind == "audio/pcmu" else _of_alaw(byte ^ 0x55) for byte in range(256)]
+
+
+def _of_ulaw(bits: int) -> int:
+    size = (((bits & 15) << 3) + 132 << (bits >> 4 & 7)) - 132
+    return -size if bits & 128 else size
+
+
+def _of_alaw(bits: int) -> int:
+    step, size = bits >> 4 & 7, (bits & 15) << 4
+    size = size + 8 if step == 0 else size + 264 << step - 1
+    return size if bits & 128 else -size
+
+
+@functools.cache
+def _nearest(kind: str, sample: int) -> int:
+    table = telephone(kind)
+    order = _order(kind)
+    place = bisect.bisect_left(order, sample, key=table.__getitem__)
+    return min(order[max(place - 1, 0) : place + 1], key=lambda byte: abs(table[byte] - sample))
+
+
+@functools.cache
+def _order(kind: str) -> list[int]:
+    return sorted(range(256), key=telephone(kind).__getitem__)
 
 
 def _samples(pcm: bytes) -> array.array[int]:
@@ -188,7 +239,6 @@ class UpstreamSession:
         self._send_event = send
         self.items: list[Event] = []
         self.sounds: dict[str, bytes] = {}
-        self.audio_bytes = 0
         self._ear = Ear()
         self._speaking = ""
         self._turn: Turn | None = None
@@ -201,10 +251,10 @@ class UpstreamSession:
             "expires_at": int(time.time()) + 3600,
             "audio": {
                 "input": {
-                    "format": {"type": "audio/pcm", "rate": RATE}, "transcription": None, "noise_reduction": None,
+                    "format": PCM, "transcription": None, "noise_reduction": None,
                     "turn_detection": dict(SERVER_VAD),
                 },
-                "output": {"format": {"type": "audio/pcm", "rate": RATE}, "voice": "alloy", "speed": 1.0},
+                "output": {"format": PCM, "voice": "alloy", "speed": 1.0},
             },
         }  # fmt: skip
 
@@ -270,6 +320,10 @@ class UpstreamSession:
         audio = {
             way: self.session["audio"][way] | wanted.get("audio", {}).get(way, {}) for way in ("input", "output")
         }  # fmt: skip
+        for way, settings in audio.items():
+            if settings["format"] not in (PCM, PCMU, PCMA):
+                said = f"Invalid value: '{settings['format']}'."
+                raise Wrong("invalid_value", said, f"session.audio.{way}.format")
         if audio["input"]["turn_detection"]:
             audio["input"]["turn_detection"] = SERVER_VAD | audio["input"]["turn_detection"]
         self.session = self.session | wanted | {"audio": audio}
@@ -288,7 +342,7 @@ class UpstreamSession:
             pcm = base64.b64decode(event["audio"], validate=True)
         except (binascii.Error, ValueError, TypeError) as fault:
             raise Wrong("invalid_value", "Invalid 'audio'. Expected base64-encoded audio bytes.", "audio") from fault
-        self.audio_bytes += len(pcm)
+        pcm = inward(self.session["audio"]["input"]["format"], pcm)
         found = self._ear.hears(pcm, self._vad)
         while found:
             for what, ms in found:
@@ -491,7 +545,8 @@ class UpstreamSession:
                 part = sound[at : at + DELTA_BYTES]
                 self.sounds[here["item_id"]] = self.sounds.get(here["item_id"], b"") + part
                 self._has_spoken = True
-                await self._send("response.output_audio.delta", **here, delta=base64.b64encode(part).decode())
+                delta = base64.b64encode(outward(self.session["audio"]["output"]["format"], part)).decode()
+                await self._send("response.output_audio.delta", **here, delta=delta)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(turn.stop.wait(), self.manners.pace_ms / 1000)
                 if turn.stop.is_set():
