@@ -158,13 +158,60 @@ async def test_what_it_should_not_send_is_said_and_survived(stage: Stage, case: 
         await asks(session, 440)
         before = held(relay)
         upstream.does(**BROKEN[case])
-        fault = await asyncio.wait_for(session.refusal(), 5)
+        await error(session, "upstream_lost", 5)
         assert held(relay) - before < BESIDES_BYTES
-        if fault["code"] == "upstream_lost":
-            await is_answered_here(session, model)
-            await upstream.until(lambda links: is_open(links, 2), RESTART_SECONDS + SLACK_SECONDS)
+        await is_answered_here(session, model)
+        await upstream.until(lambda links: is_open(links, 2), RESTART_SECONDS + SLACK_SECONDS)
         await asks(session, 550)
         assert_no_gap(session)
+
+
+@pytest.mark.parametrize("greets", [True, False], ids=["greets", "does not"])
+@waits
+async def test_a_server_that_greets_nobody_is_talked_to(stage: Stage, greets: bool) -> None:
+    """The settings are sent unasked, and nothing waits for what it says of its own."""
+    relay, upstream = stage.relay, stage.upstream
+    upstream.behaves(greets=greets)
+    async with bare(relay) as session:
+        await wants_transcripts(session)
+        await asks(session, 440)
+        assert ("session.created" in [event["type"] for event in upstream.sent()]) == greets
+        assert_no_gap(session)
+
+
+@waits
+async def test_a_server_that_refuses_its_settings_is_still_a_server(stage: Stage) -> None:
+    relay, upstream = stage.relay, stage.upstream
+    upstream.behaves(refuses_updates=True)
+    async with bare(relay) as session:
+        await wants_transcripts(session)
+        await speaks(session, words(440))
+        assert (await error(session, "invalid_value"))["param"] == "session"
+        answer = await session.answer()
+        # It was not told to write anything down, and has a voice of its own.
+        assert answer.done["status"] == "completed" and answer.transcript.startswith("You said:")
+        upstream.behaves(refuses_updates=False)
+        await wants_transcripts(session)
+        await asks(session, 550)
+        assert len(upstream.links()) == 1
+        assert_no_gap(session)
+
+
+@waits
+async def test_a_server_that_says_nothing_harms_nobody(stage: Stage) -> None:
+    """It takes the connection, and neither greets, reads nor answers."""
+    relay, upstream = stage.relay, stage.upstream
+    upstream.behaves(greets=False, reads=False)
+    async with bare(relay) as session:
+        await wants_transcripts(session)
+        await speaks(session, words(440))
+        await upstream.until(lambda links: is_open(links, 1))
+        (row,) = [row for row in relay.ledger()["sessions"] if row["state"] == "live"]
+        assert row["relay"] == "running" and not row["answering"], row
+        upstream.behaves(reads=True)
+        heard = await session.until("conversation.item.input_audio_transcription.completed")
+        assert heard["transcript"] == text_of(440)
+        is_answer(await session.answer(), answer_to(440))
 
 
 @waits
