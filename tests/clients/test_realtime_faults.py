@@ -135,17 +135,17 @@ async def test_a_flood_that_is_taken_comes_through_within_bounds(stage: Stage) -
         await session.cut()
 
 
-# What it sends, and what the frame is made of.
-BROKEN: dict[str, dict[str, Any]] = {
-    "too large": {"what": "oversize"},
-    "much too large": {"what": "oversize", "bytes": 8 * 1024 * 1024},
-    "no JSON": {"what": "send", "text": "<html>Bad gateway</html>"},
-    "no object": {"what": "send", "text": "[1, 2]"},
-    "no type": {"what": "send", "text": '{"event_id": "event_1"}'},
-    "binary": {"what": "send", "base64": "AAECAw=="},
-    "no UTF-8": {"what": "raw", "base64": base64.b64encode(b"\x81\x02\xff\xfe").decode()},
-    "no frame": {"what": "raw", "base64": base64.b64encode(b"HTTP/1.1 400 Bad Request\r\n" * 8).decode()},
-    "masked": {"what": "raw", "base64": base64.b64encode(b"\x81\x82\x00\x00\x00\x00{}").decode()},
+# What it sends, what the frame is made of, and by which code it is told (RFC 6455, 7.4.1).
+BROKEN: dict[str, tuple[dict[str, Any], int]] = {
+    "too large": ({"what": "oversize"}, 1009),
+    "much too large": ({"what": "oversize", "bytes": 8 * 1024 * 1024}, 1009),
+    "no JSON": ({"what": "send", "text": "<html>Bad gateway</html>"}, 1008),
+    "no object": ({"what": "send", "text": "[1, 2]"}, 1008),
+    "no type": ({"what": "send", "text": '{"event_id": "event_1"}'}, 1008),
+    "binary": ({"what": "send", "base64": "AAECAw=="}, 1003),
+    "no UTF-8": ({"what": "raw", "base64": base64.b64encode(b"\x81\x02\xff\xfe").decode()}, 1007),
+    "no frame": ({"what": "raw", "base64": base64.b64encode(b"HTTP/1.1 400 Bad Request\r\n" * 8).decode()}, 1002),
+    "masked": ({"what": "raw", "base64": base64.b64encode(b"\x81\x82\x00\x00\x00\x00{}").decode()}, 1002),
 }
 
 
@@ -153,17 +153,35 @@ BROKEN: dict[str, dict[str, Any]] = {
 @waits
 async def test_what_it_should_not_send_is_said_and_survived(stage: Stage, case: str) -> None:
     relay, upstream, model = stage.relay, stage.upstream, stage.model
+    deed, code = BROKEN[case]
     async with bare(relay) as session:
         await wants_transcripts(session)
         await asks(session, 440)
         before = held(relay)
-        upstream.does(**BROKEN[case])
+        upstream.does(**deed)
         await error(session, "upstream_lost", 5)
         assert held(relay) - before < BESIDES_BYTES
+        (link,) = await upstream.until(lambda links: links[0]["state"] == "over", 3)
+        told = link["close_received"]
         await is_answered_here(session, model)
         await upstream.until(lambda links: is_open(links, 2), RESTART_SECONDS + SLACK_SECONDS)
         await asks(session, 550)
         assert_no_gap(session)
+    assert told and told["code"] == code, f"it was told {told}"
+
+
+@waits
+async def test_a_server_that_closes_is_answered(stage: Stage) -> None:
+    relay, upstream = stage.relay, stage.upstream
+    for number, code in enumerate((1000, 1001, 1011, 4000)):
+        async with bare(relay) as session:
+            await wants_transcripts(session)
+            await asks(session, 440)
+            upstream.does("close", code=code, reason="enough")
+            lost = await error(session, "upstream_lost")
+            assert str(code) in lost["message"], lost
+            links = await upstream.until(lambda links: links[number]["state"] == "over", 3)
+            assert links[number]["close_received"] and links[number]["close_received"]["code"] == code, links[number]
 
 
 @pytest.mark.parametrize("greets", [True, False], ids=["greets", "does not"])
