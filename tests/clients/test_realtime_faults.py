@@ -17,7 +17,7 @@ from relay import (
     LOCAL, LONG, PART_MS, RESTART_SECONDS, SLACK_SECONDS, answer_to, appended, as_text, asks, error, errors, held, is_answer,
     is_answered_here, is_open, replayed, speaks, stays, text_of, wants_transcripts, words,
 )  # fmt: skip
-from session import bare
+from session import Session, bare, user
 from stages import Stage, Stages, stages_of, waits
 from test_realtime import GRACE_SECONDS, assert_no_gap, resumed, said
 from upstream_session import BYTES_A_MS, silence, spoken
@@ -516,3 +516,81 @@ async def test_a_session_that_ends_before_it_is_asked_again_stays_ended(stage: S
         await error(session, "upstream_lost")
     await asyncio.to_thread(relay.idle_within, GRACE_SECONDS + SLACK_SECONDS)
     await stays(lambda: len(upstream.links()) == 1, RESTART_SECONDS + 1)
+
+
+# --- What is told again ---------------------------------------------------------------------------------
+
+
+async def told_again(stage: Stage, session: Session) -> list[tuple[str, str, str]]:
+    """What the server behind is told of the conversation, when it was lost."""
+    stage.upstream.does("reset")
+    await error(session, "upstream_lost")
+    await stage.upstream.until(lambda links: is_open(links, 2), RESTART_SECONDS + SLACK_SECONDS)
+    await asks(session, 770)
+    return as_text(replayed(stage.upstream))
+
+
+@waits
+async def test_items_are_told_again_in_the_order_of_the_conversation(stage: Stage) -> None:
+    async with bare(stage.relay) as session:
+        await wants_transcripts(session)
+        first = await asks(session, 440)
+        await session.until("rate_limits.updated")
+        for name, behind in (("first", "root"), ("third", first.item_id), ("second", "first")):
+            item = user(name) | {"id": name}
+            await session.send({"type": "conversation.item.create", "item": item, "previous_item_id": behind})
+            await session.until("conversation.item.done")
+        wanted = [turn["text"] for turn in stage.upstream.links()[0]["turns"]]
+        assert wanted == ["first", "second", text_of(440), answer_to(440), "third"]
+        assert [text for _, _, text in await told_again(stage, session)] == wanted
+
+
+@waits
+async def test_what_was_not_heard_of_an_answer_is_not_told_again(stage: Stage) -> None:
+    """The server behind forgets the words of what was cut short."""
+    async with bare(stage.relay) as session:
+        await wants_transcripts(session)
+        answer = await asks(session, 440)
+        await session.until("rate_limits.updated")
+        await session.send({
+            "type": "conversation.item.truncate", "item_id": answer.item_id, "content_index": 0, "audio_end_ms": 100,
+        })  # fmt: skip
+        await session.until("conversation.item.truncated")
+        told = await told_again(stage, session)
+        assert answer_to(440) not in [text for _, _, text in told], told
+
+
+@waits
+async def test_an_item_that_was_deleted_may_come_again(stage: Stage) -> None:
+    """By the same name, which the server behind was told before it heard anything."""
+    async with bare(stage.relay) as session:
+        await wants_transcripts(session)
+        await session.send({"type": "conversation.item.create", "item": user("Once.") | {"id": "mine"}})
+        await session.until("conversation.item.done")
+        await asks(session, 440)
+        await session.until("rate_limits.updated")
+        await session.send({"type": "conversation.item.delete", "item_id": "mine"})
+        await session.until("conversation.item.deleted")
+        await session.send({"type": "conversation.item.create", "item": user("Twice.") | {"id": "mine"}})
+        done = await asyncio.wait_for(session.until("conversation.item.done"), 3)
+        assert done["item"]["content"][0]["text"] == "Twice."
+        assert ("mine", "user", "Twice.") in await told_again(stage, session)
+
+
+@waits
+async def test_an_answer_that_is_spoken_into_is_known_behind(stage: Stage) -> None:
+    """It is given here, while the server behind is connected to."""
+    relay, upstream, model = stage.relay, stage.upstream, stage.model
+    async with bare(relay) as session:
+        await wants_transcripts(session)
+        question = f"topic={model.topic()} pace=100 say: {LONG}"
+        await session.ask(question)
+        await session.until("response.output_audio.delta")
+        await speaks(session, words(440))
+        answer = await session.answer()
+        assert answer.done["status"] == "cancelled", answer.done
+        is_answer(await session.answer(), answer_to(440))
+        told = [turn["text"] for turn in upstream.links()[0]["turns"]]
+        assert told[0] == question and told[-2:] == [text_of(440), answer_to(440)], told
+        assert len(told) == 4 and told[1] and LONG.startswith(told[1]), told
+        assert answer.done["status_details"]["reason"] == "turn_detected", "nobody asked for that"
