@@ -1,5 +1,5 @@
 // OpenAI's voice agents for Node (`@openai/agents-realtime`), unchanged but for their URL, talk with Evensong over a
-// WebSocket: text in and sound out, an interruption, and one over TLS.
+// WebSocket: text in and sound out, an interruption, one over TLS, and sound in, which a server behind answers.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession } from '@openai/agents-realtime';
 import WebSocket from 'ws';
 import { certificate, evensong, model } from './house.mjs';
+import { listener } from './listener.mjs';
 
 const ANSWER =
     'The evening is quiet in the valley. Bells ring from the old tower, and a dog answers them. ' +
@@ -192,4 +193,32 @@ test('over TLS it is the same', async (t) => {
     assert.equal(talk.transcript, ANSWER);
     spoken(talk);
     await talk.close();
+});
+
+test('sound in and sound out, by a server behind that listens', async () => {
+    const [said, answer] = ['What is the ring of a stream?', 'It never ends.'];
+    const behind = await listener(said, answer);
+    const relay = await evensong({
+        ...settings,
+        realtime_upstream_base_url: behind.url,
+        realtime_upstream_api_key: 'sk-behind',
+        realtime_upstream_model: 'gpt-behind',
+    });
+    const talk = await new Talk(new OpenAIRealtimeWebSocket({ url: realtime(relay) })).connect();
+    const pcm = Buffer.from(Int16Array.from({ length: 24_000 }, (_, at) => 9_000 * Math.sin(at / 9)).buffer);
+    for (let at = 0; at < pcm.length; at += 4_800) {
+        const part = Uint8Array.from(pcm.subarray(at, at + 4_800)).buffer;
+        talk.session.sendAudio(part, { commit: at + 4_800 >= pcm.length });
+    }
+    assert.equal((await talk.next('response.done')).response.status, 'completed');
+    assert.equal(talk.transcript, answer);
+    assert(Buffer.concat(talk.pcm).equals(pcm), 'it is the sound that was said, to the last sample');
+    const history = talk.session.history.map(({ role, content: [part] }) => [role, part.transcript]);
+    assert.deepEqual(history, [['user', said], ['assistant', answer]]);
+    const [link] = behind.links;
+    assert.deepEqual([link.url, link.key], ['/v1/realtime?model=gpt-behind', 'Bearer sk-behind']);
+    assert(Buffer.concat(link.sound).equals(pcm));
+    assert.equal(link.events[0].session.instructions, 'Answer like a bell-ringer.');
+    await talk.close();
+    assert.equal(behind.links.length, 1);
 });
