@@ -1,5 +1,5 @@
-"""What the tests of relayed sound have in common: a server before realtime_upstream.py, what is said to it, and what is known of the
-answer beforehand."""
+"""What the tests of relayed sound have in common: a server before realtime_upstream.py, what is said to it, and what is known of
+the answer beforehand."""
 
 from __future__ import annotations
 
