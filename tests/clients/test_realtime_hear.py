@@ -1,6 +1,6 @@
-"""Sound of a session where no server listens, but somebody writes down what is said: it is kept until the client says that it is all,
-and what was written down is answered like a text. Who writes is a server of this file with OpenAI's `/audio/transcriptions`, which
-takes a sound for the tone that it is, and does what it is told."""
+"""Sound of a session where no server listens, but somebody writes down what is said: it is kept until the client says that it is
+all, and what was written down is answered like a text. Who writes is a server of this file with OpenAI's
+`/audio/transcriptions`, which takes a sound for the tone that it is, and does what it is told."""
 
 from __future__ import annotations
 
@@ -190,6 +190,34 @@ async def test_an_answer_that_is_asked_for_at_once_waits_for_what_was_said(heari
         answer = await session.answer()
         answer.is_written(written_down(words(440)))
         assert answer.done["metadata"] == {"a": "b"}
+
+
+@in_loop
+async def test_an_answer_that_waits_can_be_cancelled(hearing: Server, scribe: Scribe, model: Model) -> None:
+    scribe.before = f"topic={model.topic()} say: "
+    scribe.is_free.clear()
+    async with bare(hearing) as session:
+        await speaks(session, words(440))
+        for name in ("input_audio_buffer.commit", "response.create", "response.cancel"):
+            await session.send({"type": name})
+        # Whoever waits has been told of no answer yet: none is told to be cancelled.
+        await (await session.connection.ping())
+        scribe.is_free.set()
+        await session.until("conversation.item.done")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session.until("response.created"), 1)
+
+
+@in_loop
+async def test_sound_is_what_it_was_when_it_came(hearing: Server, scribe: Scribe) -> None:
+    """The format changes in the middle of what is said."""
+    async with bare(hearing) as session:
+        await session.send(appended(tone(440, 0.5)))
+        await session.send({"type": "session.update", "session": {"type": "realtime", "audio": {"input": {"format": PCMU}}}})
+        await session.until("session.updated")
+        await session.send(appended(outward(PCMU, tone(440, 0.5))))
+        await session.send({"type": "input_audio_buffer.commit"})
+        assert (await session.until(COMPLETED))["transcript"] == written_down(tone(440, 1.0))
 
 
 @pytest.mark.parametrize("form", [PCM, PCMU, PCMA], ids=lambda form: form["type"])
