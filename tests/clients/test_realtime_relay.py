@@ -23,7 +23,7 @@ from relay import (
 )  # fmt: skip
 from session import bare, in_loop, sdk, user
 from test_realtime import assert_no_gap, number, served
-from upstream_session import BYTES_A_MS, PCMA, PCMU, outward, silence, spoken, tone
+from upstream_session import BYTES_A_MS, PCM, PCMA, PCMU, outward, silence, spoken, tone
 from voice import Model, language_model
 
 
@@ -329,6 +329,30 @@ async def test_a_telephones_sound_comes_through_as_it_is(relay: Server, upstream
     asked = upstream.received()[0]["session"]["audio"]
     assert (asked["input"]["format"], asked["output"]["format"]) == (form, form)
     assert "error" not in [event["type"] for event in upstream.sent()], "it understood all of it"
+
+
+# Settings by the names that they had before, and what the server behind is to know of them.
+OLDER = {
+    "a format": ({"audio": {"input": {"format": "g711_ulaw"}, "output": {"format": "pcm16"}}}, {
+        "audio": {"input": {"format": PCMU}, "output": {"format": PCM, "voice": VOICE}},
+    }),
+    "modalities": ({"modalities": ["text"]}, {"output_modalities": ["text"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("older", OLDER)
+@in_loop
+async def test_older_names_of_settings_are_told_behind_by_the_newer(relay: Server, upstream: Upstream, older: str) -> None:
+    """The server behind knows none of them, and would take nothing of an event that has one."""
+    asked, known = OLDER[older]
+    async with bare(relay) as session:
+        await session.send({"type": "session.update", "session": {"type": "realtime", "instructions": "Be brief."} | asked})
+        await session.until("session.updated")
+        await session.send(appended(silence(0.1)))
+        await upstream.until(lambda links: links and links[0]["sent_count"] > 1)
+        told = upstream.received()[0]["session"]
+        assert "error" not in [event["type"] for event in upstream.sent()], (told, upstream.sent()[-1])
+        assert {name: told[name] for name in known} == known and told["instructions"] == "Be brief."
 
 
 @in_loop

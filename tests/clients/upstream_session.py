@@ -321,6 +321,8 @@ class UpstreamSession:
             way: self.session["audio"][way] | wanted.get("audio", {}).get(way, {}) for way in ("input", "output")
         }  # fmt: skip
         for way, settings in audio.items():
+            if settings["format"] == {"type": "audio/pcm"}:
+                settings["format"] = PCM
             if settings["format"] not in (PCM, PCMU, PCMA):
                 said = f"Invalid value: '{settings['format']}'."
                 raise Wrong("invalid_value", said, f"session.audio.{way}.format")
