@@ -174,6 +174,19 @@ async def test_small_talk_needs_no_model(server: Server, tmp_path: Path) -> None
     Sound.of_pcm(answer.audio).is_speech_of(answer.transcript)
 
 
+@in_loop
+async def test_no_two_items_have_one_name(signal: Server, model: Model) -> None:
+    """Whoever gives names may give one that would be given here."""
+    async with bare(signal) as session:
+        await session.say(f"topic={model.topic()} say: One.")
+        for name in ("item_2", "item_3", "item_r2"):
+            await session.send({"type": "conversation.item.create", "item": user("Mine.") | {"id": name}})
+            await session.until("conversation.item.done")
+        await session.say(f"topic={model.topic()} say: Two.")
+    names = [event["item"]["id"] for event in session.events if event["type"] == "conversation.item.added"]
+    assert len(names) == len(set(names)), names
+
+
 # --- Cut short, taken back, looked at -----------------------------------------------------------------
 
 
