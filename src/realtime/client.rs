@@ -101,7 +101,11 @@ impl Attachment {
             }
             "response.cancel" => {
                 let id = text(event, "response_id")?.map(str::to_string);
-                self.cancel(id.as_deref())
+                if id.is_none() && self.wishes_no_more() {
+                    Ok(())
+                } else {
+                    self.cancel(id.as_deref())
+                }
             }
             "input_audio_buffer.append"
             | "input_audio_buffer.commit"
@@ -149,7 +153,7 @@ impl Attachment {
         settings.update(change, "session", &sessions.0.means.speech)?;
         if sessions.0.means.listening.is_some() {
             state.relay.wish(change)?;
-            self.pass_wish(&mut state, change);
+            self.pass_wish(&mut state, event, change);
         }
         let id = format!("sess_{}", self.session.id());
         let mut told = settings.told(&id, &sessions.0.means.voice);
@@ -178,10 +182,7 @@ impl Attachment {
             }
         }
         let (role, said) = message(event)?;
-        let id = given.unwrap_or_else(|| {
-            state.named += 1;
-            format!("item_{}", state.named)
-        });
+        let id = given.unwrap_or_else(|| state.name());
         let behind = text(event, "previous_item_id")?;
         let previous = match behind {
             Some("root") => None,

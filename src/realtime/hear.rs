@@ -18,7 +18,7 @@ use crate::answer::transcriber::{FORM_BYTES, Recording, Transcriber};
 use crate::bounds::Stake;
 use crate::ledger::{Departure, Kind};
 use crate::limits::{
-    HEARING_BYTES, HEARING_LEAST_BYTES, SOCKET_MESSAGE_FREE_BYTES, TELEPHONE_BYTES,
+    HEARING_BYTES, HEARING_LEAST_BYTES, SOCKET_MESSAGE_FREE_BYTES, SPEECH_HZ, TELEPHONE_BYTES,
 };
 use crate::speech::encode::{WAV_HEADER_BYTES, wav_header};
 
@@ -86,7 +86,12 @@ impl Attachment {
             let sound = Inward::new(state.settings.input);
             state.hearing = Hearing::Sound(Heard { recording, sound, stake });
         }
-        let Hearing::Sound(heard) = &mut state.hearing else { return Ok(()) };
+        let State { hearing, settings, .. } = &mut *state;
+        let Hearing::Sound(heard) = hearing else { return Ok(()) };
+        if heard.sound.wire() != settings.input {
+            // What comes from here on comes otherwise.
+            heard.sound = Inward::new(settings.input);
+        }
         let room = HEARING_BYTES - heard.recording.bytes();
         let samples = if heard.sound.grows(sound.len()) > room {
             None
@@ -114,8 +119,7 @@ impl Attachment {
             state.hearing = Hearing::Sound(heard);
             return Err(too_little());
         }
-        state.named += 1;
-        let id = format!("item_{}", state.named);
+        let id = state.name();
         let previous = state.items.last().map(str::to_string);
         session.tell(
             &mut state,
@@ -143,7 +147,7 @@ impl Attachment {
             // It is the session's, whose device may leave and come back meanwhile.
             let written = transcriber.write_down(recording, owner, Departure::default()).await;
             drop(stake);
-            writing.written(&id, previous.as_deref(), written);
+            writing.written(&id, previous.as_deref(), samples, written);
         });
         Ok(())
     }
@@ -162,6 +166,19 @@ impl Attachment {
         }
         *kept = Some(wish.clone());
         Ok(true)
+    }
+
+    /// Forgets a wish for an answer that has not begun. False where there was none.
+    pub(super) fn wishes_no_more(&self) -> bool {
+        let mut state = self.session.lock();
+        match &mut state.hearing {
+            Hearing::Writing { wish } => wish.take().is_some(),
+            Hearing::Written(_) => {
+                state.hearing = Hearing::Silence;
+                true
+            }
+            Hearing::Silence | Hearing::Sound(_) => false,
+        }
     }
 
     /// Answers what was written down meanwhile.
@@ -188,7 +205,13 @@ impl Attachment {
 
 impl Session {
     /// What was said is written down, or cannot be.
-    fn written(&self, id: &str, previous: Option<&str>, written: Result<String, AnswerError>) {
+    fn written(
+        &self,
+        id: &str,
+        previous: Option<&str>,
+        bytes: u32,
+        written: Result<String, AnswerError>,
+    ) {
         let mut state = self.lock();
         if state.life.stage() == Stage::Ended {
             return;
@@ -198,7 +221,10 @@ impl Session {
             Ok(text) => {
                 state.items.rewrite(id, text.clone());
                 let kind = "conversation.item.input_audio_transcription.completed";
-                self.tell(&mut state, kind, with(part, "transcript", json!(text)));
+                let seconds = f64::from(bytes) / f64::from(2 * SPEECH_HZ);
+                let usage = json!({"type": "duration", "seconds": seconds});
+                let part = with(part, "transcript", json!(text));
+                self.tell(&mut state, kind, with(part, "usage", usage));
             }
             Err(error) => {
                 tracing::warn!(session = %self.id(), %error, "what was said could not be written down");

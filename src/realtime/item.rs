@@ -113,6 +113,16 @@ impl Items {
         true
     }
 
+    /// Puts an item where one of its name stands. Gives it back where there is none.
+    pub fn replace(&mut self, item: Item) -> Option<Item> {
+        let Some(place) = self.place(&item.id) else { return Some(item) };
+        self.bytes += item.bytes();
+        let before = std::mem::replace(&mut self.items[place], item);
+        self.bytes -= before.bytes();
+        self.forget();
+        None
+    }
+
     /// Forgets the oldest where there are too many, and when the words were said of all but the last.
     fn forget(&mut self) {
         while self.items.len() > SESSION_ITEMS || self.bytes > SESSION_ITEMS_BYTES {

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Sessions;
-use super::item::{Form, Items, Role};
+use super::item::{Form, Item, Items, Role};
 use super::life::Stage;
 use super::session::{Attachment, Session, State};
+use super::wire::Wire;
 use super::wrong::{Wrong, at};
 use crate::bounds::Stake;
 use crate::limits::{RELAY_BYTES, RELAY_WISHES_BYTES, RESPONSE_BYTES};
@@ -122,6 +123,15 @@ impl Relay {
         self.known = Vec::new();
     }
 
+    /// An answer that was given here, while the server that listens was connected to, is told to it.
+    pub(super) fn learn(&mut self, item: &Item, behind: Option<&str>) {
+        let is_there = matches!(self.link.stage(), link::Stage::Running(_));
+        if is_there && !item.text.trim().is_empty() && self.queue.push(&told_before(item, behind)) {
+            self.known.push(item.id.clone());
+            self.hint();
+        }
+    }
+
     /// What a new connection begins with: what the client asked for, and what was said before.
     fn prelude(&mut self, items: &Items, voice: Option<&str>) {
         let mut session = self.wishes.clone();
@@ -131,10 +141,7 @@ impl Relay {
         let mut events = vec![json!({"type": "session.update", "session": session}).to_string()];
         self.known.clear();
         for item in items.iter().filter(|item| !item.text.trim().is_empty()) {
-            let kind = if item.role == Role::Assistant { "output_text" } else { "input_text" };
-            let content = json!([{"type": kind, "text": item.text}]);
-            let told = json!({"id": item.id, "type": "message", "role": item.role.name(), "content": content});
-            events.push(json!({"type": "conversation.item.create", "item": told}).to_string());
+            events.push(told_before(item, None));
             self.known.push(item.id.clone());
         }
         self.queue.put_before(events);
@@ -199,14 +206,17 @@ impl Attachment {
     }
 
     /// Passes on what the client asked of its session, where that is carried elsewhere.
-    pub(super) fn pass_wish(&self, state: &mut State, change: &Value) {
+    pub(super) fn pass_wish(&self, state: &mut State, event: &Value, change: &Value) {
         if !state.relay.link.carries() {
             return;
         }
         let mut change = theirs(change);
         merge(&mut change, json!({"type": "realtime"}));
-        let event = json!({"type": "session.update", "session": change});
-        if state.relay.queue.push(&event.to_string()) {
+        let mut told = json!({"type": "session.update", "session": change});
+        if let Some(name) = event.get("event_id") {
+            told["event_id"] = name.clone();
+        }
+        if state.relay.queue.push(&told.to_string()) {
             state.relay.hint();
         }
     }
@@ -305,20 +315,46 @@ impl Session {
     }
 }
 
+/// What was said before, as it is told to a server that was not there.
+fn told_before(item: &Item, behind: Option<&str>) -> String {
+    let kind = if item.role == Role::Assistant { "output_text" } else { "input_text" };
+    let content = json!([{"type": kind, "text": item.text}]);
+    let told =
+        json!({"id": item.id, "type": "message", "role": item.role.name(), "content": content});
+    let mut event = json!({"type": "conversation.item.create", "item": told});
+    if let Some(behind) = behind {
+        event["previous_item_id"] = json!(behind);
+    }
+    event.to_string()
+}
+
 /// Whether an item that is sent holds sound.
 fn holds_sound(event: &Value) -> bool {
     let parts = at(event, "item.content").and_then(Value::as_array);
     parts.is_some_and(|parts| parts.iter().any(|part| part["type"] == "input_audio"))
 }
 
-/// What of a wish the server may know: its model and voice are set by whoever runs this one.
+/// What of a wish the server may know, by its newer names: its model and voice are set by whoever runs this one.
 fn theirs(change: &Value) -> Value {
     let mut change = change.clone();
     if let Some(fields) = change.as_object_mut() {
         fields.retain(|name, _| !matches!(name.as_str(), "model" | "voice"));
+        let older = fields.remove("modalities");
+        let modalities = fields.get("output_modalities").cloned().or(older);
+        if let Some(all) = modalities.as_ref().and_then(Value::as_array) {
+            let kind = if all.iter().any(|kind| kind == "audio") { "audio" } else { "text" };
+            fields.insert("output_modalities".into(), json!([kind]));
+        }
     }
     if let Some(output) = change.pointer_mut("/audio/output").and_then(Value::as_object_mut) {
         output.remove("voice");
+    }
+    for format in ["/audio/input/format", "/audio/output/format"] {
+        if let Some(format) = change.pointer_mut(format)
+            && let Some(wire) = Wire::read(format)
+        {
+            *format = wire.told();
+        }
     }
     change
 }

@@ -50,6 +50,8 @@ pub enum Finish {
     Completed(Option<Usage>),
     /// The client wanted no more.
     Cancelled,
+    /// It speaks itself.
+    TurnDetected,
     /// It broke off, for this reason.
     Failed(Value),
 }
@@ -145,7 +147,7 @@ impl Attachment {
             dialogue,
             position: None,
             id: format!("resp_{number}"),
-            item: format!("item_r{number}"),
+            item: state.name_answer(number),
             previous: state.items.last().map(str::to_string),
             sound: Outward::new(settings.output),
             settings,
@@ -373,6 +375,9 @@ impl Session {
             Finish::Cancelled => {
                 ("cancelled", json!({"type": "cancelled", "reason": "client_cancelled"}), None)
             }
+            Finish::TurnDetected => {
+                ("cancelled", json!({"type": "cancelled", "reason": "turn_detected"}), None)
+            }
             Finish::Failed(error) => ("failed", json!({"type": "failed", "error": error}), None),
         };
         let item = running.item(status == "completed");
@@ -404,7 +409,10 @@ impl Session {
             self.tell(state, "response.output_item.done", event);
             let event = json!({"previous_item_id": running.previous, "item": told});
             self.tell(state, "conversation.item.done", event);
-            state.items.add(item, None);
+            // Where somebody listens elsewhere, more may have been said since it was asked for.
+            let behind = running.previous.clone().filter(|id| state.items.find(id).is_some());
+            state.relay.learn(&item, behind.as_deref());
+            state.items.add(item, behind.as_deref());
             output.push(told);
         }
         let told = running.told(&self.voice(), status, details, usage, output);

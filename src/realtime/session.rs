@@ -441,6 +441,26 @@ impl Drop for Attachment {
 }
 
 impl State {
+    /// A name for an item of the client's, which none has.
+    pub(super) fn name(&mut self) -> String {
+        loop {
+            self.named += 1;
+            let id = format!("item_{}", self.named);
+            if self.items.find(&id).is_none() {
+                return id;
+            }
+        }
+    }
+
+    /// The same, for that of the answer of that number.
+    pub(super) fn name_answer(&self, number: u32) -> String {
+        let mut id = format!("item_r{number}");
+        while self.items.find(&id).is_some() {
+            id.push('r');
+        }
+        id
+    }
+
     /// Gives back what an answer needs, once all of it has come, and a while has passed.
     pub(super) fn let_go(&mut self) {
         if self.outbox.has_room() {

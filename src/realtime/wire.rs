@@ -93,6 +93,11 @@ impl Outward {
 }
 
 impl Inward {
+    /// As what it comes.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
     /// Bytes of samples that so many bytes become, about.
     pub fn grows(&self, bytes: usize) -> usize {
         match self.resampler {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evensong::bounds::signing::SigningKey;
@@ -257,7 +257,7 @@ fn said(lot: &mut Lot) -> Value {
         }
         6 => json!({"type": "response.cancel"}),
         7 => {
-            json!({"type": "conversation.item.truncate", "item_id": format!("item_r{}", lot.below(4)), "content_index": 0, "audio_end_ms": lot.below(2000)})
+            json!({"type": "conversation.item.truncate", "item_id": format!("item_{}", lot.below(8)), "content_index": 0, "audio_end_ms": lot.below(2000)})
         }
         8..=9 => json!({"type": "input_audio_buffer.append", "audio": sound}),
         10 => json!({"type": "session.update", "session": {"instructions": "Be brief."}}),
@@ -270,8 +270,7 @@ async fn run(seed: u64) {
     let world = world(seed, lot.chance(50));
     let open = Arc::new(AtomicU64::new(0));
     let sessions = sessions(&world, seed, &open);
-    let devices: Mutex<Vec<Device>> = Mutex::default();
-    let mut devices = devices.lock().expect("alone");
+    let mut devices: Vec<Device> = Vec::new();
     let leaves = lot.chance(20);
     for _ in 0..lot.below(80) + 20 {
         let which = lot.below(devices.len().max(1) as u64) as usize;

@@ -50,12 +50,13 @@ const KNOWN: [&str; 29] = [
 ];
 
 /// Events of which the session has to know more than that they came.
-const NOTED: [&str; 8] = [
+const NOTED: [&str; 9] = [
     "conversation.item.added",
     "conversation.item.created",
     "conversation.item.deleted",
     "conversation.item.done",
     "conversation.item.input_audio_transcription.completed",
+    "conversation.item.truncated",
     "input_audio_buffer.speech_started",
     "response.created",
     "response.done",
@@ -146,11 +147,16 @@ impl Session {
             "response.created" => state.relay.open = id("response.id"),
             "response.done" => state.relay.open = None,
             "conversation.item.done" => {
-                if let Some(item) = said(&event["item"]) {
-                    if state.items.find(&item.id).is_some() {
-                        state.items.remove(&item.id);
-                    }
-                    state.items.add(item, None);
+                if let Some(item) = said(&event["item"]).and_then(|item| state.items.replace(item))
+                {
+                    let behind = match event.get("previous_item_id") {
+                        Some(Value::Null) => Some("root"),
+                        Some(Value::String(id)) => {
+                            state.items.find(id).is_some().then_some(id.as_str())
+                        }
+                        _ => None,
+                    };
+                    state.items.add(item, behind);
                 }
             }
             "conversation.item.input_audio_transcription.completed" => {
@@ -161,13 +167,21 @@ impl Session {
             "conversation.item.deleted" => {
                 if let Some(item) = id("item_id") {
                     state.items.remove(&item);
+                    // Another one of that name is news.
+                    state.relay.known.retain(|known| *known != item);
+                }
+            }
+            // How much of it was heard is not said: what nobody may have heard is not told again.
+            "conversation.item.truncated" => {
+                if let Some(item) = id("item_id") {
+                    state.items.rewrite(&item, String::new());
                 }
             }
             // Whoever speaks does not want to hear the answer to what was asked before.
             "input_audio_buffer.speech_started" => {
                 if let Some(running) = &state.running {
                     let dialogue = std::sync::Arc::clone(running.dialogue());
-                    self.finish(state, Finish::Cancelled);
+                    self.finish(state, Finish::TurnDetected);
                     dialogue.delete(Some(0));
                 }
             }

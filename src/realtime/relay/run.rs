@@ -27,7 +27,17 @@ enum Last {
     /// Nobody wants it.
     Cut,
     /// It is lost.
-    Lost(String),
+    Lost(String, Bye),
+}
+
+/// What is said to a server whose connection is lost.
+enum Bye {
+    /// Nothing: it is gone.
+    Nothing,
+    /// The same as it said.
+    Answer,
+    /// Why.
+    Close(u16, &'static str),
 }
 
 impl Carrier {
@@ -46,25 +56,35 @@ impl Carrier {
                 () = cut.cancelled() => return,
                 opened = opening => opened,
             };
-            let (code, why) = match opened {
-                None => ("over_budget", "every byte is promised to others at present".into()),
-                Some(Err(error)) => ("upstream_unavailable", error.to_string()),
+            let until = match opened {
+                None => {
+                    let why = "every byte is promised to others at present";
+                    self.session.uncarried(self.number, "over_budget", why)
+                }
+                Some(Err(error)) => {
+                    let why = error.to_string();
+                    self.session.uncarried(self.number, "upstream_unavailable", &why)
+                }
                 Some(Ok(mut socket)) => {
                     let last = match self.session.carried(self.number, &self.listening) {
                         true => self.carry(&mut socket).await,
                         false => Last::Cut,
                     };
-                    match last {
-                        Last::Cut => {
-                            // Nothing of the session waits for the server's good-bye.
-                            drop(self);
-                            return socket.close(code::NORMAL, "Normal closure").await;
-                        }
-                        Last::Lost(why) => ("upstream_lost", why),
+                    let Last::Lost(why, bye) = last else {
+                        // Nothing of the session waits for the server's good-bye.
+                        drop(self);
+                        return socket.close(code::NORMAL, "Normal closure").await;
+                    };
+                    let until = self.session.uncarried(self.number, "upstream_lost", &why);
+                    match bye {
+                        Bye::Nothing => {}
+                        Bye::Answer => socket.farewell().await,
+                        Bye::Close(code, reason) => socket.close(code, reason).await,
                     }
+                    until
                 }
             };
-            let Some(until) = self.session.uncarried(self.number, code, &why) else { return };
+            let Some(until) = until else { return };
             tokio::select! {
                 biased;
                 () = cut.cancelled() => return,
@@ -94,22 +114,27 @@ impl Carrier {
                 () = self.hint.notified() => continue,
                 event = talk => event,
             };
-            match event {
+            let (why, bye) = match event {
                 Event::Received(Message::Text(text)) => {
-                    if let Err(why) = self.session.heed(self.number, &self.listening, &text) {
-                        return Last::Lost(why.into());
+                    match self.session.heed(self.number, &self.listening, &text) {
+                        Ok(()) => continue,
+                        Err(why) => (why.into(), Bye::Close(code::POLICY, "that is no event")),
                     }
                 }
                 Event::Received(Message::Binary(_)) => {
-                    return Last::Lost("it said something that is no text".into());
+                    let bye = Bye::Close(code::UNSUPPORTED, "an event is a text, and never binary");
+                    ("it said something that is no text".into(), bye)
                 }
-                Event::Received(_) | Event::Sent => {}
+                Event::Received(_) | Event::Sent => continue,
                 Event::Over(Over::Closed(code)) => {
-                    return Last::Lost(format!("it closed the connection ({code})"));
+                    (format!("it closed the connection ({code})"), Bye::Answer)
                 }
-                Event::Over(Over::Gone) => return Last::Lost("the connection broke off".into()),
-                Event::Over(Over::Broke(_, why)) => return Last::Lost(format!("it sent {why}")),
-            }
+                Event::Over(Over::Gone) => ("the connection broke off".into(), Bye::Nothing),
+                Event::Over(Over::Broke(code, why)) => {
+                    (format!("it sent {why}"), Bye::Close(code, why))
+                }
+            };
+            return Last::Lost(why, bye);
         }
     }
 
