@@ -481,6 +481,8 @@ async def often_cut(server: Server, question: str, dice: random.Random) -> tuple
     async with contextlib.AsyncExitStack() as connections:
         session = await connections.enter_async_context(bare(server))
         await session.ask(question)
+        # What a client said just before it was cut off may not have come; that is its own to say again.
+        await session.until("response.created")
         while not session.is_over():
             for _ in range(dice.randint(1, 12)):
                 if (await session.next())["type"] == "response.done":

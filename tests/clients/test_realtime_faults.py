@@ -360,6 +360,7 @@ async def test_nothing_of_the_server_behind_is_lost_over_cuts(stage: Stage, seed
         session = await connections.enter_async_context(bare(relay))
         await wants_transcripts(session)
         await speaks(session, words(440))
+        await session.until("response.created")
         cuts = 0
         while not session.is_over():
             for _ in range(dice.randint(5, 25)):
