@@ -29,9 +29,10 @@ const ABOUT: &str = "Evensong speaks: text comes in, and sound goes out while it
     and not to pages of other sites. What is no HTTP, or breaks its limits before a request can be told \
     from it, is answered without a body, and the connection ends.";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("Speech", "From text to sound."),
     ("Dialogues", "From a question to the sound of its answer."),
+    ("Sessions", "A conversation over one socket."),
     ("Voices and models", "What can be asked for."),
     ("Search", "Documents, and whoever knows more by GraphQL."),
     ("Media", "Files that never change under their names."),

@@ -45,6 +45,11 @@ async fn every_route_is_documented_and_nothing_else() {
         rules().into_iter().map(|rule| format!("{} {}", rule.method, told_path(rule.path)));
     assert_eq!(told, routed.collect());
     assert!(told.len() >= 15, "{told:?}");
+    let tags: Vec<_> =
+        document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).collect();
+    for (name, operation) in operations(&document) {
+        assert!(tags.contains(&&operation["tags"][0]), "{name} stands under none of {tags:?}");
+    }
 }
 
 /// A path as the document writes it.

@@ -92,7 +92,8 @@ export async function session(browser, door, { init = () => {}, isLocked = false
 /** Remembers, in the page, all samples that its players are given, a list for each of them. */
 function recordSamples() {
     globalThis.given = [];
-    const players = new Map();
+    // Weakly: what is remembered must not be what grows.
+    const players = new WeakMap();
     const post = MessagePort.prototype.postMessage;
     MessagePort.prototype.postMessage = function (message, ...rest) {
         if (message?.pcm) {
