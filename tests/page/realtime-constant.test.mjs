@@ -112,7 +112,8 @@ async function turn({ page }, n, door) {
 async function cut({ page }, door) {
     const { opened } = door;
     door.cut();
-    await the.until("it is back", () => door.opened === opened + 1);
+    // Who is cut off again and again waits longer each time, up to five seconds.
+    await the.until("it is back", () => door.opened === opened + 1, 10_000);
     await the.until("it says so", async () => /^Gone on after/.test(await one.said(page)));
 }
 
