@@ -78,10 +78,22 @@ impl Outbox {
         }
     }
 
-    /// Whether all behind number `after` can be told again. From `None` on, all that was not confirmed.
-    pub fn resume(&self, after: Option<u64>) -> Result<u64, Gone> {
+    /// Goes back to number `after`, behind which all is told again: whoever says so has no more than that. From `None` on, that
+    /// is all that was not confirmed.
+    pub fn resume(&mut self, after: Option<u64>) -> Result<u64, Gone> {
         let after = after.unwrap_or(self.confirmed);
-        (self.forgotten..=self.last()).contains(&after).then_some(after).ok_or(Gone)
+        if !(self.forgotten..=self.last()).contains(&after) {
+            return Err(Gone);
+        }
+        // What had come to its machine and was not read there is on its way once more, and is kept until it has come.
+        while self.confirmed > after {
+            self.confirmed -= 1;
+            let again = self.behind(self.confirmed).map_or(0, |event| bytes(event.len()));
+            self.waiting += again;
+            self.behind -= again;
+        }
+        self.settled = self.settled.min(after);
+        Ok(after)
     }
 
     /// Whether more may be said.
@@ -123,8 +135,11 @@ mod tests {
         assert_eq!(outbox.resume(Some(5)), Ok(5), "nothing is missing");
         assert_eq!((outbox.resume(Some(1)), outbox.resume(Some(6))), (Ok(1), Err(Gone)));
         assert_eq!(outbox.behind(2).map(Utf8Bytes::as_str), Some("3"));
+        outbox.confirm(2);
         outbox.settle();
         assert_eq!(outbox.resume(Some(1)), Ok(1), "it came just now");
+        outbox.confirm(2);
+        outbox.settle();
         outbox.settle();
         assert_eq!((outbox.resume(Some(1)), outbox.resume(Some(2))), (Err(Gone), Ok(2)));
         assert_eq!((outbox.behind(1), outbox.behind(5)), (None, None));
@@ -132,6 +147,21 @@ mod tests {
         outbox.settle();
         outbox.settle();
         assert!(outbox.is_empty() && outbox.waiting + outbox.behind == 0 && outbox.last() == 5);
+    }
+
+    #[test]
+    fn what_is_told_again_is_kept_until_it_has_come_again() {
+        let mut outbox = Outbox::default();
+        (1..=5).for_each(|number| outbox.push(format!("{number}")));
+        outbox.confirm(5);
+        outbox.settle();
+        assert_eq!(outbox.resume(Some(2)), Ok(2), "whoever reads had no more than that");
+        (0..3).for_each(|_| outbox.settle());
+        assert_eq!(outbox.behind(2).map(Utf8Bytes::as_str), Some("3"), "nobody has it");
+        outbox.confirm(5);
+        outbox.settle();
+        outbox.settle();
+        assert!(outbox.is_empty() && outbox.waiting + outbox.behind == 0);
     }
 
     #[test]
@@ -148,7 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_client_that_is_cut_off_anywhere_hears_each_event_once(
-            steps in prop::collection::vec((0u8..5, 1usize..50), 1..200),
+            steps in prop::collection::vec((0u8..6, 1usize..50), 1..200),
         ) {
             let mut outbox = Outbox::default();
             // What the client has, how far its socket was told, and what it said last that it has.
@@ -169,14 +199,22 @@ mod tests {
                         outbox.confirm(said);
                     }
                     3 => outbox.settle(),
-                    // Of what was sent, some never came.
-                    _ => {
+                    // Of what was sent, some never came, or was never read where it came.
+                    4 => {
                         has.truncate(has.len().saturating_sub(count).max(said as usize));
                         told = outbox.resume(Some(has.len() as u64)).expect("it is held");
+                    }
+                    _ => {
+                        let less = has.len().saturating_sub(count);
+                        if let Ok(after) = outbox.resume(Some(less as u64)) {
+                            has.truncate(less);
+                            (told, said) = (after, said.min(after));
+                        }
                     }
                 }
                 prop_assert!(has.iter().copied().eq(1..=has.len() as u64));
                 prop_assert!(outbox.last() >= told && told == has.len() as u64);
+                prop_assert!(told == outbox.last() || outbox.behind(told).is_some(), "it stops");
             }
         }
     }
