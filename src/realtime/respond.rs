@@ -230,15 +230,13 @@ impl Attachment {
     pub(super) fn cancel(&mut self, id: Option<&str>) -> Result<(), Wrong> {
         let session = Arc::clone(&self.session);
         let mut state = session.lock();
-        let runs = state.running.as_ref().filter(|running| id.is_none_or(|id| id == running.id()));
-        let Some(running) = runs else {
+        let is_meant = |running: &Running| id.is_none_or(|id| id == running.id());
+        if !state.running.as_ref().is_some_and(is_meant) {
             return Err(Wrong::new("response_cancel_not_active", "no such answer is being given"));
-        };
-        let dialogue = Arc::clone(running.dialogue());
+        }
         session.finish(&mut state, Finish::Cancelled);
         drop(state);
         self.listener = None;
-        dialogue.delete(Some(0));
         Ok(())
     }
 
@@ -370,6 +368,8 @@ impl Session {
     /// Tells the end of the answer, once.
     pub(super) fn finish(&self, state: &mut State, finish: Finish) {
         let Some(mut running) = state.running.take() else { return };
+        // All that is to be told of it is told here: its dialogue waits for nobody's coming back.
+        running.dialogue.delete(Some(0));
         let (status, details, usage) = match finish {
             Finish::Completed(usage) => ("completed", Value::Null, usage),
             Finish::Cancelled => {

@@ -179,11 +179,7 @@ impl Session {
             }
             // Whoever speaks does not want to hear the answer to what was asked before.
             "input_audio_buffer.speech_started" => {
-                if let Some(running) = &state.running {
-                    let dialogue = std::sync::Arc::clone(running.dialogue());
-                    self.finish(state, Finish::TurnDetected);
-                    dialogue.delete(Some(0));
-                }
+                self.finish(state, Finish::TurnDetected);
             }
             _ => {}
         }
