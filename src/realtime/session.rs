@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) named: u64,
     /// What is reserved while something is answered or not confirmed.
     pub(super) room: Option<Arc<Stake>>,
+    /// Whether somebody waits for its deadline.
+    is_timed: bool,
     why: Option<SessionEnd>,
 }
 
@@ -96,6 +98,7 @@ impl Session {
             answers: 0,
             named: 0,
             room: None,
+            is_timed: false,
             why: None,
         };
         Self {
@@ -162,6 +165,7 @@ impl Session {
             news,
             listener: None,
             has_begun: resumes.is_some(),
+            resumes: resumes.is_some(),
         };
         if resumes.is_some() {
             attachment.go_on(&mut state);
@@ -211,9 +215,14 @@ impl Session {
         }
         state.relay.leave();
         state.let_go();
+        let is_timed = std::mem::replace(&mut state.is_timed, true);
         drop(state);
         tracing::info!(session = %self.id, owner = %self.owner, "Glasses connection closed");
         self.moved.notify_one();
+        if is_timed {
+            // Whoever waited for its last deadline has not seen yet that there is another one.
+            return;
+        }
         let session = Arc::clone(self);
         self.spawn(Kind::SessionTimer, async move { session.wait().await });
     }
@@ -229,7 +238,13 @@ impl Session {
     /// Until its device is back, or its time is over.
     async fn wait(&self) {
         loop {
-            let Some(until) = self.until() else { return };
+            let until = {
+                let mut state = self.lock();
+                let until = state.life.until();
+                state.is_timed = until.is_some();
+                until
+            };
+            let Some(until) = until else { return };
             tokio::select! {
                 biased;
                 () = self.moved.notified() => {}
@@ -305,12 +320,19 @@ pub struct Attachment {
     pub(super) listener: Option<Listener>,
     /// Whether the socket was there, or there was one before.
     has_begun: bool,
+    /// Whether there was one before.
+    resumes: bool,
 }
 
 impl Attachment {
     /// The socket is there.
     pub fn begin(&mut self) {
         self.has_begun = true;
+    }
+
+    /// Whether another socket had the session before.
+    pub fn resumes(&self) -> bool {
+        self.resumes
     }
 
     /// Its session.
