@@ -233,7 +233,8 @@ impl Line {
     fn tick(&mut self, idle_at: Instant) -> Option<Last> {
         let now = Instant::now();
         if self.signs.is_gone(now) {
-            if !self.signs.was_answered() {
+            // Whoever came back is expected back once more; a session that nobody ever answered for is kept for nobody.
+            if !self.signs.was_answered() && !self.attachment.resumes() {
                 self.attachment.end(SessionEnd::Silent);
             }
             return Some(Last::Nothing(Some(Cut::Unacknowledged)));
