@@ -20,7 +20,7 @@ mod observe;
 pub mod openapi;
 pub mod origin;
 mod page;
-mod realtime;
+pub mod realtime;
 mod request_id;
 pub mod routes;
 mod search;

@@ -1,6 +1,6 @@
 //! Voice sessions over a socket: who may open one, and how. Invariant: a session that no socket ever took is not kept.
 
-mod line;
+pub mod line;
 mod signs;
 
 use std::sync::Arc;

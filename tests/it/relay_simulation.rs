@@ -1,5 +1,5 @@
-//! Voice sessions under everything that can happen to them, in simulated time: devices that are cut off, come back in time or too
-//! late, with the right place or a wrong one, beside a server that listens, is lost, talks nonsense or is not there. Invariant,
+//! Voice sessions beside a server that listens, is lost, talks nonsense or is not there, in simulated time: devices speak, are cut
+//! off, and come back in time or too late. What runs on their sockets is `session_simulation`'s; here none stands between. Invariant,
 //! after each of many seeds: everything is back, nothing runs, and who came back has missed nothing and heard nothing twice.
 
 use std::collections::HashMap;
@@ -11,12 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evensong::bounds::signing::SigningKey;
-use evensong::dialogue::DialogueError;
-use evensong::dialogue::frame::{Source, TurnError};
-use evensong::ledger::{Departure, Kind};
+use evensong::ledger::Kind;
 use evensong::metrics::SessionEnd;
 use evensong::realtime::relay::Listening;
-use evensong::realtime::{Asker, Attachment, SessionMeans, SessionPatience, Sessions};
+use evensong::realtime::{Attachment, SessionMeans, SessionPatience, Sessions};
 use evensong::tasks::Spawner;
 use evensong::upstream::address::Base;
 use evensong::upstream::dial::{Connect, Io};
@@ -27,37 +25,14 @@ use tokio::io::DuplexStream;
 use tokio::time::{Instant, advance, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::simulation::{Lot, World, all_is_back, each_seed, settle, world};
+use crate::faked::{Lot, each_seed, settle, simulated};
+use crate::session_simulation::Caller;
+use crate::simulation::{World, all_is_back, world};
 
 const GRACE: Duration = Duration::from_secs(60);
 
-struct Anybody;
-
-impl Asker for Anybody {
-    fn principal(&self) -> Arc<str> {
-        "anybody".into()
-    }
-    fn owner(&self) -> Arc<str> {
-        "device".into()
-    }
-    fn departure(&self) -> Departure {
-        Departure::default()
-    }
-    fn admit(&self, _: usize) -> Result<Box<dyn Send + Sync>, Value> {
-        Ok(Box::new(()))
-    }
-    fn asset(&self) -> &'static str {
-        "thinking.mp3"
-    }
-    fn sources(&self, sources: &[Source]) -> Vec<Source> {
-        sources.to_vec()
-    }
-    fn refused(&self, error: DialogueError) -> Value {
-        json!({"code": "refused", "message": error.to_string()})
-    }
-    fn failed(&self, error: &TurnError) -> Value {
-        json!({"code": "failed", "message": error.to_string()})
-    }
+fn anybody() -> Arc<Caller> {
+    Arc::new(Caller { principal: "anybody", admits: true })
 }
 
 /// Connections to a server that listens, as they are drawn.
@@ -232,7 +207,7 @@ impl Device {
         let Some(token) = self.token.clone() else { return };
         let after = knows.then_some(self.read);
         let was_late = self.left.is_some_and(|left| left.elapsed() >= GRACE);
-        match sessions.resume(Arc::new(Anybody), &token, after) {
+        match sessions.resume(anybody(), &token, after) {
             Ok(mut attachment) => {
                 assert!(!was_late, "too late");
                 attachment.begin();
@@ -276,7 +251,7 @@ async fn run(seed: u64) {
         let which = lot.below(devices.len().max(1) as u64) as usize;
         match lot.below(12) {
             0 => {
-                let Ok(mut attachment) = sessions.open(Arc::new(Anybody), "small") else {
+                let Ok(mut attachment) = sessions.open(anybody(), "small") else {
                     continue;
                 };
                 // One in ten is gone before its socket was there.
@@ -351,7 +326,7 @@ static RELAYED: AtomicU64 = AtomicU64::new(0);
 
 #[test]
 fn everything_is_back_after_each_of_many_seeds() {
-    each_seed(run);
+    each_seed(|seed| simulated(run(seed)));
     let [read, resumed, relayed] = [&READ, &RESUMED, &RELAYED].map(|of| of.load(Ordering::Relaxed));
     println!(
         "{read} events read, {resumed} resumed, {relayed} connections to a server that listens"
@@ -370,7 +345,7 @@ fn bytes(world: &World) -> (u64, u64) {
 async fn device_that_is_gone() {
     let world = world(11, false);
     let sessions = sessions(&world, 11, &Arc::default());
-    let attachment = sessions.open(Arc::new(Anybody), "small").expect("there is room");
+    let attachment = sessions.open(anybody(), "small").expect("there is room");
     let mut device = Device { attachment: Some(attachment), ..Device::default() };
     let attachment = device.attachment.as_mut().expect("just now");
     attachment.begin();
@@ -406,5 +381,5 @@ async fn device_that_is_gone() {
 
 #[test]
 fn a_session_with_sound_holds_nothing_61_seconds_after_its_device_left() {
-    crate::simulation::simulated(device_that_is_gone());
+    simulated(device_that_is_gone());
 }
