@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use evensong::answer::{End, Finish, Piece, Pieces, Question, Responder};
 use evensong::bounds::Budget;
 use evensong::bounds::replay::Position;
 use evensong::dialogue::frame::{Frame, Indicator};
@@ -35,6 +36,13 @@ pub struct World {
 }
 
 pub fn world(seed: u64, faults: bool) -> World {
+    world_of(seed, faults, |ledger| {
+        let (ledger, seed) = (ledger.clone(), AtomicU64::new(seed ^ 0xABCD));
+        Arc::new(FakeWriter { ledger, seed, faults })
+    })
+}
+
+fn world_of(seed: u64, faults: bool, writer: impl FnOnce(&Ledger) -> Arc<dyn Responder>) -> World {
     let (ledger, metrics, budget) = (Ledger::new(), Metrics::default(), Budget::new(64 << 20));
     let scope = Scope::new("simulation", ledger.clone());
     let (spawner, ms_a_letter) = (scope.spawner(), 50);
@@ -46,10 +54,9 @@ pub fn world(seed: u64, faults: bool) -> World {
         first_wait: Duration::from_secs(5),
     };
     let speech = Speech::new(voicing, budget.clone(), metrics.clone(), scope.spawner());
-    let writer = FakeWriter { ledger: ledger.clone(), seed: AtomicU64::new(seed ^ 0xABCD), faults };
     let dialogues = Dialogues::new(Means {
         speech: speech.clone(),
-        responder: Some(Arc::new(writer)),
+        responder: Some(writer(&ledger)),
         budget: budget.clone(),
         metrics: metrics.clone(),
         spawner: scope.spawner(),
@@ -264,4 +271,67 @@ fn one_who_leaves_at_any_step_leaves_nothing() {
         }
         assert!(steps > 50, "only {steps} steps");
     }
+}
+
+/// Writes an answer of a hundred seconds at once.
+struct LongWriter;
+
+impl Responder for LongWriter {
+    fn name(&self) -> &'static str {
+        "long"
+    }
+
+    fn answer(&self, _: Question) -> Pieces {
+        let text = "This is one of many sentences. ".repeat(65);
+        let end = End { finish: Finish::Stop, usage: None };
+        Box::pin(futures_util::stream::iter([Ok(Piece::Text(text)), Ok(Piece::End(end))]))
+    }
+}
+
+/// Takes what is there, to so many milliseconds of sound; behind what, and up to where that is.
+fn takes(listener: &mut Listener, place: &mut (Option<Position>, u64), until_ms: u64) {
+    while place.1 < until_ms {
+        let Some(Some(Ok((position, frame)))) = listener.next().now_or_never() else { return };
+        place.0 = Some(position);
+        if let Frame::Audio(part) = &*frame {
+            place.1 = part.ends_ms;
+        }
+    }
+}
+
+#[test]
+fn who_comes_back_before_its_old_connection_is_known_to_be_gone_waits_for_nobody() {
+    simulated(async {
+        let world = world_of(7, false, |_| Arc::new(LongWriter));
+        let asked = world.dialogues.converse(asking(None, Format::Pcm, true)).expect("taken");
+        let found = world.dialogues.find(&asked.dialogue, "anybody").expect("there");
+        let mut old = Some(found.listen(ear(None, false)).expect("it may listen"));
+        let mut taken = (None, 0);
+        settle().await;
+        takes(old.as_mut().expect("there"), &mut taken, 2000);
+        // Its network is gone, and that shows nowhere: what it has not heard is asked for by another connection.
+        let mut back = taken;
+        let mut new = found.listen(ear(taken.0, false)).expect("what comes behind that is held");
+        let (mut silent, mut longest) = (0, 0);
+        for second in 1..100 {
+            advance(Duration::from_secs(1)).await;
+            settle().await;
+            match &mut old {
+                // The kernel takes what comes, until it is clear that nobody acknowledges it.
+                Some(old) if second < 25 => takes(old, &mut taken, 2000 + second * 1000),
+                _ => old = None,
+            }
+            let before = back;
+            takes(&mut new, &mut back, u64::MAX);
+            silent = if back == before { silent + 1 } else { 0 };
+            longest = longest.max(silent);
+            if back.1 > 90_000 {
+                break;
+            }
+        }
+        assert!(back.1 > 90_000, "{back:?}");
+        assert!(longest < 2, "nothing came for {longest} s");
+        drop((old, new, found));
+        all_is_back(world, "after it has heard enough").await;
+    });
 }

@@ -119,13 +119,23 @@ impl<T> State<T> {
         }
     }
 
-    /// Somebody who has all before `next` is back: who was lost there, or shortly behind, is lost no longer.
+    /// Somebody who has all before `next` is back: who was lost there, or shortly behind, is lost no longer. Where nobody was,
+    /// its old connection is still there, as far as anybody knows: when that leaves, nothing is kept for it.
     pub(super) fn come_back(&mut self, next: u64) {
-        let lost = self.readers.iter_mut().filter(|reading| {
-            reading.as_ref().is_some_and(|reading| reading.is_lost && reading.next >= next)
-        });
-        let nearest = lost.min_by_key(|reading| reading.as_ref().map(|it| it.next));
-        nearest.into_iter().for_each(|reading| *reading = None);
+        let nearest = |is_lost: bool| {
+            let readers = self.readers.iter().enumerate();
+            let there = readers.filter_map(|(place, reading)| Some((place, reading.as_ref()?)));
+            let there = there.filter(|(_, reading)| {
+                reading.is_lost == is_lost && !reading.stays_away && reading.next >= next
+            });
+            there.min_by_key(|(_, reading)| reading.next).map(|(place, _)| place)
+        };
+        let (lost, old) = (nearest(true), nearest(false));
+        match (lost, old.and_then(|place| self.readers[place].as_mut())) {
+            (Some(place), _) => self.readers[place] = None,
+            (None, Some(old)) => old.stays_away = true,
+            (None, None) => {}
+        }
     }
 
     /// Bytes of `lane` that every reader has taken and that are still there.

@@ -136,6 +136,27 @@ mod usual {
     }
 
     #[test]
+    fn one_that_comes_back_before_it_has_left_leaves_no_place_behind() {
+        let at = |number| Some(Position { epoch: 1, number });
+        let terms = Terms { behind_bytes: 75, lost_bytes: 50, ..TERMS };
+        let (replay, _budget) = replay(terms);
+        let mut old = replay.reader(None).expect("held");
+        let other = replay.reader(None).expect("held");
+        (1..=3).for_each(|thing| replay.push(1, Lane::Audio, thing, 25).expect("open"));
+        assert_eq!(drain(&mut old), [1, 2, 3]);
+        // Its connection is there still, as far as anybody knows.
+        let mut back = replay.reader(at(2)).expect("held");
+        assert_eq!(drain(&mut back), [3]);
+        drop(old);
+        assert!(replay.standings().iter().all(|standing| !standing.is_lost), "nobody comes back");
+        // Whoever else leaves is expected, and so is whoever came back once more.
+        drop(other);
+        drop(back);
+        let lost = replay.standings().iter().filter(|standing| standing.is_lost).count();
+        assert_eq!(lost, 2);
+    }
+
+    #[test]
     fn one_that_heard_the_end_is_not_waited_for_and_few_others_are() {
         let (replay, _budget) = replay(Terms { behind_bytes: 75, lost_bytes: 50, ..TERMS });
         let mut reader = replay.reader(None).expect("held");
