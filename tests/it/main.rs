@@ -35,6 +35,7 @@ mod search_faults;
 mod seed_logs;
 mod server;
 mod session_simulation;
+mod sessions;
 mod simulation;
 mod smuggling;
 mod speech;

@@ -117,7 +117,7 @@ async fn a_session_whose_device_is_gone_says_what_becomes_of_it_and_of_who_liste
     let flags =
         ["--realtime-grace-seconds", "7", "--realtime-upstream-base-url", ears.base.as_str()];
     let mut server = ChildServer::start(&flags, &[]).await;
-    let mut device = Device::dial(server.listen, "").await;
+    let mut device = Device::at(server.listen, "").await;
     device.until("evensong.resume_token").await;
     device.send(append()).await;
     let mut heard = ears.heard().await;
