@@ -35,8 +35,9 @@ pub const SESSION_ITEM_NAME_BYTES: usize = 32;
 pub const SESSION_INSTRUCTIONS_BYTES: usize = 4 * KIB;
 /// Events that the client did not confirm yet: what its socket, ours and the wire can hold, and four seconds of sound.
 pub const OUTBOX_BYTES: usize = CLIENT_SEND_BUFFER_BYTES * 2 + 128 * KIB;
-/// Events that have come to its machine, and that whoever reads there may not have seen yet.
-pub const OUTBOX_BEHIND_BYTES: usize = 64 * KIB;
+/// Events that have come to its machine, and that whoever reads there may not have seen yet: clients in Python have sixteen in a
+/// queue before they stop reading, of 7 KiB where they are sound.
+pub const OUTBOX_BEHIND_BYTES: usize = 128 * KIB;
 /// What an event takes beside its text.
 pub const OUTBOX_PLACE_BYTES: usize = 64;
 /// What a session holds beside, from a question until all of its answer was confirmed: those events, one more of each kind,

@@ -13,7 +13,6 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::child::ChildServer;
 use crate::dialogue::{House, text};
 use crate::http::Client;
 use crate::server::{TestServer, live};
