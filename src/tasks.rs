@@ -13,9 +13,12 @@ mod cleanup;
 mod signals;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio_util::sync::{
     CancellationToken, WaitForCancellationFuture, WaitForCancellationFutureOwned,
 };
@@ -124,16 +127,8 @@ impl Spawner {
         F: Future<Output = ()> + Send + 'static,
     {
         debug_assert!(entry.kind().is_task(), "{} is not a kind of task", entry.kind().name());
-        let hard = self.0.hard.clone();
-        self.0.tracker.spawn(async move {
-            // Dropped last, after the future and all that it owned.
-            let _entry = entry;
-            tokio::select! {
-                biased;
-                () = hard.cancelled() => {}
-                () = future => {}
-            }
-        });
+        let over = self.0.hard.clone().cancelled_owned();
+        self.0.tracker.spawn(Until { over, future, entry });
     }
 
     /// Runs `work` every `period` until the scope stops; a late tick is not made up for.
@@ -241,14 +236,33 @@ where
     fn execute(&self, future: F) {
         let ended = CancellationToken::new();
         let future = CURRENT.scope(ended.clone(), future);
-        let future = async move {
-            tokio::select! {
-                biased;
-                () = ended.cancelled() => {}
-                _ = future => {}
-            }
-        };
+        let future = Until { over: ended.cancelled_owned(), future, entry: () };
         self.spawner.spawn_for(&self.client, Kind::Task, Arc::clone(&self.owner), future);
+    }
+}
+
+pin_project! {
+    /// A future that is over when it is, or when it is told to be, and not polled then. An async block that selects would hold it
+    /// twice, once as it was given and once as it is waited for: a connection's 7 KiB would be 16.
+    struct Until<F, T> {
+        #[pin]
+        over: WaitForCancellationFutureOwned,
+        #[pin]
+        future: F,
+        // Dropped last, after the future and all that it owned.
+        entry: T,
+    }
+}
+
+impl<F: Future, T> Future for Until<F, T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        match this.over.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => this.future.poll(cx).map(drop),
+        }
     }
 }
 

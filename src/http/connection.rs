@@ -10,7 +10,7 @@ mod tracked;
 mod watch;
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -114,7 +114,8 @@ pub async fn serve(
         shared,
         metrics: metrics.clone(),
     };
-    let spoken = deadlines(open(stream, tls, line), &vitals, &watch, &metrics);
+    let spoken = pin!(open(stream, tls, line));
+    let spoken = deadlines(spoken, &vitals, &watch, &metrics);
     // Asked while everything is still in place: below, what was served is gone already.
     let seen_leaving = async {
         watch.left().await;
@@ -148,14 +149,18 @@ pub async fn serve(
 async fn open(stream: Owned<TcpStream>, tls: Option<Tls>, line: Line<'_>) -> End {
     match tls {
         None => speak(stream, line).await,
-        Some(tls) => match tls.accept(stream).await {
-            // On the heap, so that connections without it do not carry its room.
-            Ok(stream) => Box::pin(speak(stream, line)).await,
-            Err(error) => {
-                tracing::debug!(%error, "no handshake");
-                End::Failed
-            }
-        },
+        // On the heap, so that connections without it do not carry its room.
+        Some(tls) => Box::pin(secured(stream, tls, line)).await,
+    }
+}
+
+async fn secured(stream: Owned<TcpStream>, tls: Tls, line: Line<'_>) -> End {
+    match tls.accept(stream).await {
+        Ok(stream) => speak(Box::new(stream), line).await,
+        Err(error) => {
+            tracing::debug!(%error, "no handshake");
+            End::Failed
+        }
     }
 }
 
@@ -350,12 +355,11 @@ async fn answer(
 
 /// Runs `connection` until it ends or a deadline of `vitals` has passed.
 async fn deadlines(
-    connection: impl Future<Output = End>,
+    mut connection: Pin<&mut impl Future<Output = End>>,
     vitals: &Vitals,
     watch: &Watch,
     metrics: &Metrics,
 ) -> End {
-    let mut connection = pin!(connection);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     std::future::poll_fn(move |cx| {
         vitals.unattended();

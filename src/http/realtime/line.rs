@@ -76,7 +76,8 @@ pub async fn run(
             let Line { socket, attachment, .. } = line;
             // What it had is free before the peer has answered.
             drop(attachment);
-            socket.close(code, reason).await;
+            // On the heap, so that a session does not carry the room for its end.
+            Box::pin(socket.close(code, reason)).await;
         }
     }
     None
