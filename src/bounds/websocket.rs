@@ -4,12 +4,11 @@
 
 mod gauge;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -57,9 +56,13 @@ pub mod code {
 
 /// A connection on which messages are exchanged.
 pub struct WebSocket<S> {
-    inner: WebSocketStream<Gauge<S>>,
+    /// There, but for the moment in which it is made anew.
+    inner: Option<WebSocketStream<Gauge<S>>>,
+    role: Role,
     /// Whether what was handed over was not yet taken by the socket.
     sends: bool,
+    /// Whether a message was large that was sent since it was made: it keeps the room for that.
+    is_swollen: bool,
 }
 
 fn config() -> WebSocketConfig {
@@ -87,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn new(stream: S, room: Option<Room>) -> Self {
         let gauge = Gauge::new(stream, room);
         let inner = WebSocketStream::from_raw_socket(gauge, Role::Server, Some(config())).await;
-        Self { inner, sends: false }
+        Self::of(inner, Role::Server)
     }
 
     /// Asks for one by `request` and speaks by it. Its messages are as large as may be without being asked about: whoever has
@@ -95,12 +98,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn ask(stream: S, request: Request<()>) -> Result<Self, Error> {
         let gauge = Gauge::new(stream, None);
         let asked = client_async_with_config(request, gauge, Some(config())).await;
-        asked.map(|(inner, _)| Self { inner, sends: false })
+        asked.map(|(inner, _)| Self::of(inner, Role::Client))
+    }
+
+    fn of(inner: WebSocketStream<Gauge<S>>, role: Role) -> Self {
+        Self { inner: Some(inner), role, sends: false, is_swollen: false }
+    }
+
+    fn inner(&mut self) -> &mut WebSocketStream<Gauge<S>> {
+        self.inner.as_mut().expect("it is there whenever anybody looks")
     }
 
     /// Waits for what happens next, while `out` is sent, if there is something. What was received is dealt with by the next call.
     pub async fn next(&mut self, out: &mut Option<Message>) -> Event {
-        self.inner.get_mut().settle();
         std::future::poll_fn(|cx| self.poll_next(out, cx)).await
     }
 
@@ -113,7 +123,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if let Poll::Ready(event) = self.poll_send(out, cx) {
             return Poll::Ready(event);
         }
-        let received = match Pin::new(&mut self.inner).poll_next(cx) {
+        let received = match self.inner().poll_next_unpin(cx) {
+            Poll::Pending if self.shrinks(cx) => ready!(self.inner().poll_next_unpin(cx)),
             Poll::Pending => return Poll::Pending,
             Poll::Ready(received) => received,
         };
@@ -128,13 +139,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         })
     }
 
+    /// Its buffers stay as large as the largest message was, in either direction. Once all that came was taken and all that was
+    /// given is sent, they are empty: it is made anew, with small ones, and what was reserved goes back.
+    fn shrinks(&mut self, cx: &mut Context<'_>) -> bool {
+        let (is_swollen, sends) = (self.is_swollen, self.sends);
+        let inner = self.inner();
+        let gauge = inner.get_ref();
+        if !(is_swollen || gauge.holds()) || !gauge.is_between() || sends {
+            return false;
+        }
+        if !matches!(self.inner().poll_flush_unpin(cx), Poll::Ready(Ok(()))) {
+            return false;
+        }
+        let Some(inner) = self.inner.take() else { return false };
+        let mut gauge = inner.into_inner();
+        gauge.let_go();
+        let anew = WebSocketStream::from_raw_socket(gauge, self.role, Some(config()));
+        self.inner = anew.now_or_never();
+        self.is_swollen = false;
+        true
+    }
+
     fn poll_send(&mut self, out: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Event> {
         if out.is_some() {
-            match Pin::new(&mut self.inner).poll_ready(cx) {
+            match self.inner().poll_ready_unpin(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {
                     let Some(message) = out.take() else { return Poll::Pending };
-                    if let Err(error) = Pin::new(&mut self.inner).start_send(message) {
+                    self.is_swollen |= message.len() as u64 > limits::SOCKET_MESSAGE_FREE_BYTES;
+                    if let Err(error) = self.inner().start_send_unpin(message) {
                         return Poll::Ready(Event::Over(self.over(&error)));
                     }
                     self.sends = true;
@@ -145,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if !self.sends {
             return Poll::Pending;
         }
-        match Pin::new(&mut self.inner).poll_flush(cx) {
+        match self.inner().poll_flush_unpin(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {
                 self.sends = false;
@@ -155,8 +188,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    fn over(&self, error: &Error) -> Over {
-        if self.inner.get_ref().lacked_room() {
+    fn over(&mut self, error: &Error) -> Over {
+        if self.inner().get_ref().lacked_room() {
             return Over::Broke(code::OVERLOAD, "no room for a message of this size at present");
         }
         match error {
@@ -185,21 +218,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Sends a message, if the peer takes it in a moment.
     pub async fn say(&mut self, message: Message) {
-        let _ = tokio::time::timeout(CLOSING_PATIENCE, self.inner.send(message)).await;
+        let _ = tokio::time::timeout(CLOSING_PATIENCE, self.inner().send(message)).await;
     }
 
     /// Says good-bye with `code` and waits a moment for the peer to say so, too. Where it was the peer who began, it is answered.
     pub async fn close(mut self, code: u16, reason: &'static str) {
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
         let said = async {
-            if self.inner.close(Some(frame)).await.is_err() {
+            if self.inner().close(Some(frame)).await.is_err() {
                 return;
             }
             let mut is_answered = false;
-            while let Some(Ok(message)) = self.inner.next().await {
+            while let Some(Ok(message)) = self.inner().next().await {
                 is_answered |= message.is_close();
             }
-            let stream = self.inner.get_mut();
+            let stream = self.inner().get_mut();
             let _ = stream.shutdown().await;
             if is_answered {
                 return;
@@ -216,8 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Answers the peer's good-bye.
     pub async fn farewell(mut self) {
         let said = async {
-            let _ = self.inner.flush().await;
-            let _ = self.inner.get_mut().shutdown().await;
+            let _ = self.inner().flush().await;
+            let _ = self.inner().get_mut().shutdown().await;
         };
         let _ = tokio::time::timeout(CLOSING_PATIENCE, said).await;
     }
@@ -237,4 +270,110 @@ pub fn ping(number: u64) -> Message {
 /// What a pong answers, where it is one of ours.
 pub fn pong(bytes: &Bytes) -> Option<u64> {
     bytes.as_ref().try_into().ok().map(u64::from_be_bytes)
+}
+
+#[cfg(all(test, not(evensong_loom)))]
+mod tests {
+    use super::*;
+    use crate::bounds::Budget;
+    use crate::ledger::Ledger;
+    use proptest::prelude::*;
+    use tokio::io::DuplexStream;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+    use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
+
+    const LARGE: usize = limits::SOCKET_MESSAGE_FREE_BYTES as usize + 1;
+
+    async fn pair() -> (WebSocket<DuplexStream>, DuplexStream, Budget) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let budget = Budget::new(limits::SOCKET_PIECES_BYTES);
+        let room = Room { budget: budget.clone(), ledger: Ledger::default(), owner: "test".into() };
+        (WebSocket::new(ours, Some(room)).await, theirs, budget)
+    }
+
+    /// A frame as a client sends it.
+    fn frame(opcode: OpCode, is_final: bool, payload: Vec<u8>) -> Vec<u8> {
+        let header = FrameHeader { is_final, opcode, mask: Some([0; 4]), ..Default::default() };
+        let mut out = Vec::new();
+        Frame::from_payload(header, payload.into()).format(&mut out).expect("a frame");
+        out
+    }
+
+    /// What has come by now.
+    async fn said(socket: &mut WebSocket<DuplexStream>) -> Option<Event> {
+        socket.next(&mut None).now_or_never()
+    }
+
+    #[tokio::test]
+    async fn what_a_large_message_took_goes_back_once_nothing_of_it_is_left() {
+        let (mut socket, mut theirs, budget) = pair().await;
+        let message = frame(OpCode::Data(Data::Text), true, vec![b' '; LARGE]);
+        // Behind it comes the beginning of another one.
+        theirs.write_all(&message).await.expect("there is room");
+        theirs.write_all(&message[..3]).await.expect("there is room");
+        assert!(matches!(said(&mut socket).await, Some(Event::Received(Message::Text(_)))));
+        assert!(said(&mut socket).await.is_none());
+        assert_eq!(budget.state().reserved, limits::SOCKET_MESSAGE_BYTES, "another one is coming");
+        theirs.write_all(&message[3..]).await.expect("there is room");
+        assert!(matches!(said(&mut socket).await, Some(Event::Received(Message::Text(_)))));
+        assert!(said(&mut socket).await.is_none());
+        assert_eq!(budget.state().reserved, 0);
+        // And it goes on.
+        theirs
+            .write_all(&frame(OpCode::Control(Control::Ping), true, vec![1]))
+            .await
+            .expect("room");
+        assert!(matches!(said(&mut socket).await, Some(Event::Received(Message::Ping(_)))));
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_comes_once_whatever_its_size_and_however_it_is_cut(
+            messages in prop::collection::vec(prop::collection::vec(0usize..24_000, 1..4), 1..8),
+            cuts in prop::collection::vec(1usize..30_000, 1..20),
+            answers in prop::collection::vec(any::<bool>(), 1..8),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(async {
+                let (mut socket, mut theirs, budget) = pair().await;
+                let (mut bytes, mut wanted) = (Vec::new(), Vec::new());
+                for (number, pieces) in messages.iter().enumerate() {
+                    for (place, length) in pieces.iter().enumerate() {
+                        let opcode = if place == 0 { Data::Binary } else { Data::Continue };
+                        let is_final = place + 1 == pieces.len();
+                        bytes.extend(frame(OpCode::Data(opcode), is_final, vec![number as u8; *length]));
+                        // A sign of life comes in between.
+                        bytes.extend(frame(OpCode::Control(Control::Pong), true, vec![number as u8]));
+                    }
+                    wanted.push((number as u8, pieces.iter().sum::<usize>()));
+                }
+                let (mut rest, mut came, mut pongs) = (&bytes[..], Vec::new(), 0);
+                let mut sizes = cuts.iter().cycle();
+                let mut answers = answers.iter().cycle();
+                while !rest.is_empty() {
+                    let (now, then) = rest.split_at((*sizes.next().expect("endless")).min(rest.len()));
+                    theirs.write_all(now).await.expect("there is room");
+                    rest = then;
+                    let mut out = answers.next().expect("endless").then(|| Message::binary(vec![1; LARGE]));
+                    while let Some(event) = socket.next(&mut out).now_or_never() {
+                        match event {
+                            Event::Received(Message::Binary(message)) => {
+                                came.push((message.first().copied().unwrap_or(came.len() as u8), message.len()));
+                            }
+                            Event::Received(Message::Pong(_)) => pongs += 1,
+                            Event::Sent => {
+                                let mut sent = vec![0; LARGE + 4];
+                                theirs.read_exact(&mut sent).await.expect("it was sent");
+                                assert!(sent[4..].iter().all(|byte| *byte == 1));
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                assert_eq!((came, pongs), (wanted, messages.iter().map(Vec::len).sum::<usize>()));
+                assert_eq!(budget.state().reserved, 0);
+                assert!(!socket.is_swollen);
+            });
+        }
+    }
 }

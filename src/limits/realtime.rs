@@ -12,8 +12,10 @@ pub const SOCKET_READ_BYTES: usize = 4 * KIB;
 pub const SOCKET_WRITE_BYTES: usize = 257 * KIB;
 /// The largest message.
 pub const SOCKET_MESSAGE_BYTES: u64 = 256 * KIB as u64;
-/// What of one its connection pays for; a larger one reserves [`SOCKET_MESSAGE_BYTES`] before it is read.
+/// What of one its connection pays for; a larger one reserves [`SOCKET_MESSAGE_BYTES`] before it is read, or
 pub const SOCKET_MESSAGE_FREE_BYTES: u64 = 16 * KIB as u64;
+/// this where it comes in pieces, which are there beside what is put together of them.
+pub const SOCKET_PIECES_BYTES: u64 = 2 * SOCKET_MESSAGE_BYTES;
 
 // ---- Sessions -----------------------------------------------------------------------------------
 

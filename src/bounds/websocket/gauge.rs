@@ -1,5 +1,5 @@
-//! Looks at the sizes of messages before their bytes are taken in. Invariant: what of a message is more than its connection pays
-//! for was reserved before it is read.
+//! Looks at the sizes of messages before their bytes are taken in. Invariants: what of a message is more than its connection pays
+//! for was reserved before it is read; that goes back only once whoever read it is known to hold none of it.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::bounds::budget::{Budget, Reservation};
 use crate::ledger::{Entry, Kind, Ledger};
-use crate::limits::{SOCKET_MESSAGE_BYTES, SOCKET_MESSAGE_FREE_BYTES};
+use crate::limits::{SOCKET_MESSAGE_BYTES, SOCKET_MESSAGE_FREE_BYTES, SOCKET_PIECES_BYTES};
 
 /// From what large messages are reserved.
 #[derive(Clone)]
@@ -33,6 +33,15 @@ pub struct Gauge<S> {
     lacked: bool,
 }
 
+/// A frame of a message, by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Begun {
+    /// Bytes of the message, up to the end of this frame.
+    message: u64,
+    /// Whether it is all of the message.
+    is_whole: bool,
+}
+
 /// Follows the frames of one connection.
 #[derive(Debug, Default)]
 struct Sizes {
@@ -50,8 +59,8 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Takes some of what came in. Gives how much that was, and the size of the message so far where a frame of one begins.
-    fn take(&mut self, bytes: &[u8]) -> (usize, Option<u64>) {
+    /// Takes some of what came in. Gives how much that was, and a frame of a message where one begins.
+    fn take(&mut self, bytes: &[u8]) -> (usize, Option<Begun>) {
         if self.left > 0 {
             let taken = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.left -= taken as u64;
@@ -82,7 +91,7 @@ impl Sizes {
         self.ends = !is_control && first & 0x80 != 0;
         let told = (!is_control).then(|| {
             self.message = self.message.saturating_add(length);
-            self.message
+            Begun { message: self.message, is_whole: self.ends && first & 0x0f != CONTINUES }
         });
         self.finish();
         (1, told)
@@ -94,11 +103,14 @@ impl Sizes {
         }
     }
 
-    /// Whether no message has begun that is not whole.
+    /// Whether all that came is whole messages.
     fn is_between(&self) -> bool {
-        self.message == 0 && self.left == 0
+        self.message == 0 && self.left == 0 && self.got == 0
     }
 }
+
+/// The opcode of a frame that goes on with a message (RFC 6455, 5.2).
+const CONTINUES: u8 = 0;
 
 impl<S> Gauge<S> {
     /// Looks at `stream`, which must begin with a frame; without `room` nothing is asked for.
@@ -111,31 +123,43 @@ impl<S> Gauge<S> {
         self.lacked
     }
 
-    /// All messages that came were dealt with: what was reserved for them goes back.
-    pub fn settle(&mut self) {
-        if self.sizes.is_between() {
-            self.held = None;
-        }
+    /// Whether all that came is whole messages, as far as it looks.
+    pub fn is_between(&self) -> bool {
+        self.room.is_some() && self.sizes.is_between()
+    }
+
+    /// Whether something is reserved.
+    pub fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Nothing is left of the messages that came: what was reserved for them goes back.
+    pub fn let_go(&mut self) {
+        self.held = None;
     }
 
     fn look(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let Some(room) = &self.room else { return Ok(()) };
         while !bytes.is_empty() {
-            let (taken, message) = self.sizes.take(bytes);
+            let (taken, begun) = self.sizes.take(bytes);
             bytes = &bytes[taken..];
             // What is larger than may be is refused by whoever reads it, before it is there.
-            let is_large = message.is_some_and(|size| {
-                (SOCKET_MESSAGE_FREE_BYTES + 1..=SOCKET_MESSAGE_BYTES).contains(&size)
-            });
-            if is_large && self.held.is_none() {
-                let Some(reservation) = room.budget.reserve(SOCKET_MESSAGE_BYTES) else {
-                    self.lacked = true;
-                    return Err(io::Error::other("no room for a message of this size"));
-                };
-                let owner = Arc::clone(&room.owner);
-                let entry = room.ledger.enter(Kind::Body, owner, SOCKET_MESSAGE_BYTES);
-                self.held = Some((reservation, entry));
+            let is_large = |begun: &Begun| {
+                (SOCKET_MESSAGE_FREE_BYTES + 1..=SOCKET_MESSAGE_BYTES).contains(&begun.message)
+            };
+            let Some(begun) = begun.filter(is_large) else { continue };
+            let wanted = if begun.is_whole { SOCKET_MESSAGE_BYTES } else { SOCKET_PIECES_BYTES };
+            if self.held.as_ref().is_some_and(|(held, _)| held.bytes() >= wanted) {
+                continue;
             }
+            // One that is held for a smaller one goes back first: there is never both.
+            self.held = None;
+            let Some(reservation) = room.budget.reserve(wanted) else {
+                self.lacked = true;
+                return Err(io::Error::other("no room for a message of this size"));
+            };
+            let entry = room.ledger.enter(Kind::Body, Arc::clone(&room.owner), wanted);
+            self.held = Some((reservation, entry));
         }
         Ok(())
     }
@@ -175,7 +199,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gauge<S> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
     use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 
     fn gauge(total: u64) -> Gauge<tokio::io::Empty> {
@@ -199,36 +223,41 @@ mod tests {
         let text = OpCode::Data(Data::Text);
         gauge.look(&head(SOCKET_MESSAGE_FREE_BYTES, true, text)).expect("small");
         gauge.look(&vec![0; SOCKET_MESSAGE_FREE_BYTES as usize]).expect("small");
-        assert_eq!(budget.state().reserved, 0);
+        assert!(budget.state().reserved == 0 && gauge.is_between());
         gauge.look(&head(SOCKET_MESSAGE_BYTES, true, text)).expect("there is room");
         assert_eq!(budget.state().reserved, SOCKET_MESSAGE_BYTES);
-        gauge.settle();
-        assert_eq!(budget.state().reserved, SOCKET_MESSAGE_BYTES, "it is still coming");
+        assert!(!gauge.is_between(), "it is still coming");
         gauge.look(&vec![0; SOCKET_MESSAGE_BYTES as usize]).expect("the rest");
-        gauge.settle();
+        // The first byte of the next one.
+        gauge.look(&head(5, true, text)[..1]).expect("small");
+        assert!(!gauge.is_between());
+        gauge.look(&head(5, true, text)[1..]).expect("small");
+        gauge.look(&[0; 5]).expect("small");
+        assert!(gauge.is_between() && gauge.holds());
+        gauge.let_go();
         assert_eq!(budget.state().reserved, 0);
-        assert!(!gauge.lacked_room());
+        assert!(!gauge.lacked_room() && !gauge.holds());
     }
 
     #[test]
-    fn fragments_are_summed_and_without_room_nothing_is_read() {
-        let mut gauge = gauge(SOCKET_MESSAGE_BYTES - 1);
-        let half = SOCKET_MESSAGE_FREE_BYTES / 2 + 1;
-        gauge.look(&head(half, false, OpCode::Data(Data::Text))).expect("small");
-        gauge.look(&vec![0; half as usize]).expect("small");
-        // One between them is none of it.
-        gauge
-            .look(&head(
-                5,
-                true,
-                OpCode::Control(
-                    tokio_tungstenite::tungstenite::protocol::frame::coding::Control::Ping,
-                ),
-            ))
-            .expect("small");
-        gauge.look(&[0; 5]).expect("small");
-        gauge.look(&head(half, true, OpCode::Data(Data::Continue))).expect_err("no room");
-        assert!(gauge.lacked_room());
+    fn fragments_are_summed_and_reserved_twice_and_without_room_nothing_is_read() {
+        for (total, is_room) in [(SOCKET_PIECES_BYTES, true), (SOCKET_PIECES_BYTES - 1, false)] {
+            let mut gauge = gauge(total);
+            let half = SOCKET_MESSAGE_FREE_BYTES / 2 + 1;
+            // A large one that came whole is still held.
+            let text = OpCode::Data(Data::Text);
+            gauge.look(&head(SOCKET_MESSAGE_BYTES, true, text)).expect("there is room");
+            gauge.look(&vec![0; SOCKET_MESSAGE_BYTES as usize]).expect("the rest");
+            gauge.look(&head(half, false, text)).expect("small");
+            gauge.look(&vec![0; half as usize]).expect("small");
+            // One between them is none of it.
+            gauge.look(&head(5, true, OpCode::Control(Control::Ping))).expect("small");
+            gauge.look(&[0; 5]).expect("small");
+            let rest = gauge.look(&head(half, true, OpCode::Data(Data::Continue)));
+            assert_eq!((rest.is_ok(), gauge.lacked_room()), (is_room, !is_room));
+            let reserved = gauge.room.as_ref().expect("given").budget.state().reserved;
+            assert_eq!(reserved, if is_room { SOCKET_PIECES_BYTES } else { 0 });
+        }
     }
 
     proptest! {
@@ -241,7 +270,7 @@ mod tests {
             for (length, is_final, is_masked, is_control) in frames {
                 let (length, is_final) = if is_control { (length % 126, true) } else { (length, is_final) };
                 let opcode = match is_control {
-                    true => OpCode::Control(tokio_tungstenite::tungstenite::protocol::frame::coding::Control::Pong),
+                    true => OpCode::Control(Control::Pong),
                     false => OpCode::Data(Data::Binary),
                 };
                 let mask = is_masked.then_some([9; 4]);
@@ -263,7 +292,7 @@ mod tests {
                 let (mut now, then) = rest.split_at((*cut).min(rest.len()));
                 while !now.is_empty() {
                     let (taken, size) = sizes.take(now);
-                    told.extend(size);
+                    told.extend(size.map(|begun| begun.message));
                     now = &now[taken..];
                 }
                 rest = then;
