@@ -6,6 +6,7 @@ pub mod link;
 mod news;
 mod queue;
 mod run;
+mod silence;
 
 use std::sync::Arc;
 

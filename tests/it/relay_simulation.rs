@@ -107,7 +107,42 @@ async fn listen(stream: DuplexStream, mut lot: Lot) {
     }
 }
 
+/// Connections to a server that is greeted, and says nothing from then on.
+struct Mute {
+    spawner: Spawner,
+    /// It hears nothing, either.
+    is_frozen: bool,
+    made: Arc<AtomicU64>,
+}
+
+impl Connect for Mute {
+    fn connect(
+        &self,
+        _: String,
+        _: u16,
+    ) -> Pin<Box<dyn Future<Output = Result<Box<dyn Io>, io::Error>> + Send>> {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (is_frozen, made) = (self.is_frozen, Arc::clone(&self.made));
+        self.spawner.spawn(Kind::UpstreamTask, "mute", async move {
+            let Ok(mut socket) = tokio_tungstenite::accept_async(theirs).await else { return };
+            made.fetch_add(1, Ordering::Relaxed);
+            if is_frozen {
+                return std::future::pending().await;
+            }
+            // Whoever reads answers signs of life.
+            while let Some(Ok(_)) = socket.next().await {}
+        });
+        Box::pin(async move { Ok(Box::new(ours) as Box<dyn Io>) })
+    }
+}
+
 fn sessions(world: &World, seed: u64, open: &Arc<AtomicU64>) -> Sessions {
+    let spawner = world.scope.spawner();
+    let ears = FakeEars { spawner, seed: AtomicU64::new(seed ^ 0xEA55), open: Arc::clone(open) };
+    sessions_of(world, Arc::new(ears))
+}
+
+fn sessions_of(world: &World, ears: Arc<dyn Connect>) -> Sessions {
     let spawner = world.scope.spawner();
     let parts =
         Parts { spawner: spawner.clone(), metrics: world.metrics.clone(), tls: Tls::default() };
@@ -118,12 +153,7 @@ fn sessions(world: &World, seed: u64, open: &Arc<AtomicU64>) -> Sessions {
         key: Secret::default(),
         connect: Duration::from_secs(10),
     };
-    let ears = FakeEars {
-        spawner: spawner.clone(),
-        seed: AtomicU64::new(seed ^ 0xEA55),
-        open: Arc::clone(open),
-    };
-    let sockets = Sockets::over(config, &parts, Arc::new(ears)).expect("no TLS");
+    let sockets = Sockets::over(config, &parts, ears).expect("no TLS");
     Sessions::new(SessionMeans {
         dialogues: world.dialogues.clone(),
         speech: world.speech.clone(),
@@ -334,4 +364,47 @@ fn everything_is_back_after_each_of_many_seeds() {
     if std::env::var_os("EVENSONG_SEED").is_none() && std::env::var_os("EVENSONG_SEEDS").is_none() {
         assert!(read > 25_000 && resumed > 2_000 && relayed > 500, "{read}, {resumed}, {relayed}");
     }
+}
+
+/// What a device was told within so many seconds of silence, and how often its server was connected to.
+async fn silence(is_frozen: bool, seconds: u64) -> (Vec<Value>, u64) {
+    let world = world(5, false);
+    let made = Arc::new(AtomicU64::new(0));
+    let (spawner, counted) = (world.scope.spawner(), Arc::clone(&made));
+    let sessions = sessions_of(&world, Arc::new(Mute { spawner, is_frozen, made: counted }));
+    let mut attachment = sessions.open(anybody(), "small").expect("there is room");
+    attachment.begin();
+    let sound = json!({"type": "input_audio_buffer.append", "audio": "A".repeat(640)});
+    assert!(attachment.take(&sound.to_string()).is_fine);
+    let mut told = Vec::new();
+    for _ in 0..seconds {
+        settle().await;
+        advance(Duration::from_secs(1)).await;
+        while let Some(event) = attachment.pick() {
+            told.push(serde_json::from_str(&event).expect("JSON"));
+        }
+    }
+    drop(attachment);
+    advance(GRACE + Duration::from_secs(1)).await;
+    all_is_back(world, "after its silence").await;
+    (told, made.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_server_that_gives_no_sign_of_life_is_lost_and_one_that_only_listens_is_not() {
+    simulated(async {
+        let lost = |told: &[Value]| {
+            told.iter().filter(|event| event["error"]["code"] == "upstream_lost").count()
+        };
+        let (told, made) = silence(true, 34).await;
+        assert_eq!((lost(&told), made), (1, 1), "{told:?}");
+        let (told, made) = silence(true, 37).await;
+        assert_eq!(
+            (lost(&told), made),
+            (1, 2),
+            "after its grace it is connected to again: {told:?}"
+        );
+        let (told, made) = silence(false, 300).await;
+        assert_eq!((lost(&told), made), (0, 1), "{told:?}");
+    });
 }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::super::session::Session;
 use super::Listening;
 use super::link::Try;
-use crate::bounds::websocket::{Event, Message, Over, code};
+use super::silence::{Silence, Then};
+use crate::bounds::websocket::{self, Event, Message, Over, code};
 use crate::upstream::Socket;
 
 /// See the module.
@@ -100,8 +101,12 @@ impl Carrier {
     /// Passes on what is said, both ways.
     async fn carry(&self, socket: &mut Socket) -> Last {
         let mut out = None;
+        let mut silence = Silence::new(Instant::now());
         loop {
             let has_room = self.load(socket, &mut out);
+            if !has_room {
+                silence.broken(Instant::now());
+            }
             let talk = async {
                 match has_room {
                     true => socket.next(&mut out).await,
@@ -113,7 +118,21 @@ impl Carrier {
                 () = self.cut.cancelled() => return Last::Cut,
                 () = self.hint.notified() => continue,
                 event = talk => event,
+                () = sleep_until(silence.due()) => match silence.then(Instant::now()) {
+                    Some(Then::Lost) => return Last::Lost("it gives no sign of life".into(), Bye::Nothing),
+                    Some(Then::Ask) => {
+                        // Where something is on its way, that is a question already.
+                        if has_room && out.is_none() && !socket.is_sending() {
+                            out = Some(websocket::ping(0));
+                        }
+                        continue;
+                    }
+                    None => continue,
+                },
             };
+            if matches!(event, Event::Received(_)) {
+                silence.broken(Instant::now());
+            }
             let (why, bye) = match event {
                 Event::Received(Message::Text(text)) => {
                     match self.session.heed(self.number, &self.listening, &text) {
