@@ -140,8 +140,9 @@ impl Sessions {
         }
         let owner = asker.owner();
         let wishes = means.listening.as_ref().map_or(0, |_| limits::RELAY_WISHES_BYTES);
-        let stake =
-            self.reserve(limits::SESSION_BYTES + wishes, &owner).ok_or(SessionError::OverBudget)?;
+        let stake = self
+            .stake(Kind::Session, limits::SESSION_BYTES + wishes, &owner)
+            .ok_or(SessionError::OverBudget)?;
         let settings = Settings::new(model);
         let grace = means.patience.grace;
         let make = |id: &str| {
@@ -209,13 +210,18 @@ impl Sessions {
         self.0.live.all().iter().for_each(|session| session.end(SessionEnd::Leaving));
     }
 
+    /// Room beside what a session always has.
     fn reserve(&self, bytes: usize, owner: &Arc<str>) -> Option<Arc<Stake>> {
+        self.stake(Kind::SessionRoom, bytes, owner)
+    }
+
+    fn stake(&self, kind: Kind, bytes: usize, owner: &Arc<str>) -> Option<Arc<Stake>> {
         let SessionMeans { budget, metrics, spawner, .. } = &self.0.means;
         let Some(reservation) = budget.reserve(bytes as u64) else {
             metrics.refuse(Refusal::Budget);
             return None;
         };
-        let entry = spawner.ledger().enter(Kind::Session, Arc::clone(owner), bytes as u64);
+        let entry = spawner.ledger().enter(kind, Arc::clone(owner), bytes as u64);
         // It outlives its socket on purpose: how long that takes says nothing.
         Some(Stake::new(reservation, entry, Departure::default(), metrics.clone()))
     }

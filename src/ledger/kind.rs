@@ -63,6 +63,8 @@ kinds! {
     Ear = "dialogue_listener", standing: false, fds: 0;
     /// A voice session, with what was said in it, until its device has been gone for its grace.
     Session = "session", standing: false, fds: 0;
+    /// What a voice session has reserved beside, while it answers, hears, or passes sound on.
+    SessionRoom = "session_room", standing: false, fds: 0;
     /// A task that waits for a session's device to come back.
     SessionTimer = "session_timer", standing: false, fds: 0;
     /// A task that talks to a server elsewhere for a session, from before its connection is made until that is closed.

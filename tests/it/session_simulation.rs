@@ -284,9 +284,9 @@ impl World {
             "timers {:?}",
             self.sessions.standing()
         );
-        // Each, and what it has reserved for an answer.
-        let (stand, entries) = (self.sessions.len() as u64, self.ledger.live(Kind::Session));
-        assert!((stand..=2 * stand).contains(&entries), "{entries} entries of {stand} sessions");
+        let stand = self.sessions.len() as u64;
+        assert_eq!(self.ledger.live(Kind::Session), stand);
+        assert!(self.ledger.live(Kind::SessionRoom) <= stand, "one answers for each");
     }
 
     async fn all_is_back(self, what: &str) {
