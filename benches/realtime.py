@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The bounds of voice sessions, beside Node's ws package and a bare server on tokio: what thousands of idle ones cost; peers that
-flood with pings and never read; messages that are never ended; and three thousand that end badly. Prints one table, and exits
-with 1 when a bound is broken. Linux, Python 3.11 or newer with nothing but the standard library, Node.js 20 or newer.
+"""The bounds of voice sessions, beside Node's ws package and a bare server on tokio: what thousands of idle ones cost; what is
+left of large messages; peers that flood with pings and never read; messages that are never ended; and three thousand that end
+badly. Prints one table, and exits with 1 when a bound is broken. Linux, Python 3.11 or newer with nothing but the standard
+library, Node.js 20 or newer.
 
     cargo build --release --bin evensong --example ws_bare && benches/realtime.py
     benches/realtime.py --only idle --peers evensong,bare --sessions 1000 --seconds 20
@@ -17,10 +18,10 @@ import time
 from pathlib import Path
 
 from lib import client, machine
-from lib.realtime import ends, flood, idle, peers, unfinished
+from lib.realtime import ends, flood, idle, large, peers, unfinished
 from lib.report import Figure, Report
 
-PARTS = {"idle": idle.run, "flood": flood.run, "unfinished": unfinished.run, "ends": ends.run}
+PARTS = {"idle": idle.run, "large": large.run, "flood": flood.run, "unfinished": unfinished.run, "ends": ends.run}
 
 
 def arguments() -> argparse.Namespace:
@@ -29,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default=",".join(peers.NAMES), help="who is measured in idle (%(default)s)")
     parser.add_argument("--sessions", type=int, default=5_000, help="that are idle (%(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="for which they are (%(default)s)")
+    parser.add_argument("--large", type=int, default=1_000, help="that sent large messages (%(default)s)")
     parser.add_argument("--flooders", type=int, default=16, help="peers that ping and never read (%(default)s)")
     parser.add_argument("--unfinished", type=int, default=5_000, help="messages that are never ended (%(default)s)")
     parser.add_argument("--ends", type=int, default=1_000, help="sessions of each manner of ends (%(default)s)")

@@ -6,8 +6,10 @@ use super::{ANSWER_BYTES, CLIENT_SEND_BUFFER_BYTES, HISTORY_BYTES, KIB, QUESTION
 
 // ---- Sockets ------------------------------------------------------------------------------------
 
-/// What is read of a socket at once.
-pub const SOCKET_READ_BYTES: usize = 4 * KIB;
+/// What is read of a client's socket at once, which has room for that even when nothing comes.
+pub const SOCKET_READ_BYTES: usize = 2 * KIB;
+/// What is read at once of the socket of a server that was asked for one.
+pub const SOCKET_ASKED_READ_BYTES: usize = 8 * KIB;
 /// What may wait to be written: one message with its head, and an answer to a sign of life.
 pub const SOCKET_WRITE_BYTES: usize = 257 * KIB;
 /// The largest message.

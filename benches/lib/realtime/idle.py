@@ -64,7 +64,7 @@ async def _measure(peer: peers.Peer, given: Namespace) -> Seen:
     greeting = GREETING if peer.name == "evensong" else 0
     async with opened(peer.address, max(1, given.sessions // WARM_UP_PART), greeting):
         pass
-    await _gone(peer)
+    await gone(peer)
     await asyncio.sleep(WARM_UP_REST_SECONDS)
     before = machine.memory(peer.pid).pss
     async with opened(peer.address, given.sessions, greeting) as sockets:
@@ -78,7 +78,7 @@ async def _measure(peer: peers.Peer, given: Namespace) -> Seen:
     return Seen(user, kernel, there, pings, spent, took)
 
 
-async def _gone(peer: peers.Peer) -> None:
+async def gone(peer: peers.Peer) -> None:
     """All that the warm-up left."""
     if peer.name == "evensong":
         await asyncio.to_thread(peer.idle_after, time.monotonic())
