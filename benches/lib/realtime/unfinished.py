@@ -49,7 +49,7 @@ async def _hold(report: Report, server: Evensong, before: int, given: Namespace)
         user, kernel = server.memory().pss - before, machine.socket_bytes(server.port)
         codes = Counter(socket.code for socket in sockets if not socket.is_open)
     held = count * len(MESSAGE)
-    reserved = f"{sessions / MIB:.0f} of it for the sessions, {held / MIB:.0f} MiB of messages"
+    reserved = f"{sessions / MIB:.0f} MiB before, for all; then {held / MIB:.0f} MiB of messages came"
     others = codes.total() - codes[OVERLOAD]
     report.figures += [
         Figure("unfinished: sessions let in", there, least=given.unfinished),
