@@ -5,8 +5,14 @@ import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import * as the from "./harness.mjs";
 
+const GRACE_MS = 75_000;
+
 let browser;
-before(async () => (browser = await the.launch()));
+before(async () => {
+    browser = await the.launch();
+    // Sessions of tests before these wait a minute for their devices, and here nothing may be left.
+    await the.until("who was here before is forgotten", async () => (await the.ledger()).idle, GRACE_MS);
+});
 after(() => browser.close());
 
 const state = (page) => page.evaluate(() => document.body.dataset.state);
