@@ -1,10 +1,13 @@
 //! Compresses the page's texts once, each at its best, into a table that the binary carries: a request is answered
 //! with bytes that lie there. Invariant: what is in the table as br, zstd or gzip is smaller than the file itself.
+//!
+//! And it tells the binary which commit it was built of.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -30,6 +33,7 @@ struct Table {
 fn main() -> Outcome<()> {
     println!("cargo::rerun-if-changed={ASSETS}");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-env=EVENSONG_REVISION={}", revision());
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(ASSETS);
     let mut files = Vec::new();
     collect(&root, &mut files)?;
@@ -48,6 +52,29 @@ fn main() -> Outcome<()> {
     fs::write(out.join("page.bin"), table.bytes)?;
     fs::write(out.join("page.json"), format!("[{}]", table.index))?;
     Ok(())
+}
+
+/// What whoever builds says (`EVENSONG_REVISION`), else the commit; in builds that are for use, since others would be built again for each
+/// commit.
+fn revision() -> String {
+    println!("cargo::rerun-if-env-changed=EVENSONG_REVISION");
+    let said = env::var("EVENSONG_REVISION").ok().filter(|said| !said.is_empty());
+    let is_for_use = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let commit = || {
+        // Written to whenever another commit is checked out or made.
+        let moves = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+        if Path::new(&moves).exists() {
+            println!("cargo::rerun-if-changed={moves}");
+        }
+        git(&["rev-parse", "--short=12", "HEAD"])
+    };
+    said.or_else(|| is_for_use.then(commit).flatten()).unwrap_or_else(|| "unknown".into())
+}
+
+/// What git says; nothing where there is none, or no repository.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok().filter(|out| out.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_string()).filter(|said| !said.is_empty())
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Outcome<()> {

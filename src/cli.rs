@@ -81,6 +81,9 @@ fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::R
     ended
 }
 
+/// With the commit that it was built of, as who reports a fault should say it.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("EVENSONG_REVISION"), ")");
+
 /// The whole command line.
 pub fn command() -> Command {
     let voices = Command::new("voices")
@@ -96,7 +99,7 @@ pub fn command() -> Command {
     let announce =
         flag("announce").help("Print the addresses in use as one line of JSON on standard output");
     let root = Command::new("evensong")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION)
         .about("A voice and TTS streaming service whose memory stays flat")
         .arg(announce.clone())
         .subcommand(Command::new("serve").about("Serve (the default)").arg(announce))

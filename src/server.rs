@@ -40,7 +40,7 @@ use crate::search::indexer::Indexer;
 use crate::speech::openai::{self, OpenAi};
 use crate::speech::worker::{WorkerConfig, WorkerEngine};
 use crate::speech::{Engine, Health, Speech, Voicing};
-use crate::tasks::{Cleanup, Scope, Stopped};
+use crate::tasks::{Cleanup, Scope, Stopped, manager};
 use crate::upstream::graphql::Graphql;
 use crate::upstream::{Exchange, Parts, Roll, Rolled, Sockets, Tls as Authorities, Upstream};
 
@@ -341,6 +341,14 @@ impl Server {
                 Err(error) => tracing::error!(%error, "no heap profile"),
             }
         });
+    }
+
+    /// Shows the service manager that tasks still run, if it wants to see that.
+    pub fn show_life(&self) {
+        if let Some(every) = manager::wants_signs_every() {
+            let sign = || std::future::ready(manager::alive());
+            self.scopes.timers.spawner().every("service manager", every, sign);
+        }
     }
 
     /// As [`Server::stop`], behind a balancer: for a while readiness says that we leave and the door

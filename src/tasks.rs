@@ -10,6 +10,7 @@
 
 mod child;
 mod cleanup;
+pub mod manager;
 mod signals;
 
 use std::future::Future;

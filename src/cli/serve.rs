@@ -1,5 +1,5 @@
 //! `evensong serve`: run until a signal, then leave well; a second signal leaves now. SIGHUP reads keys
-//! and certificates again, SIGUSR2 writes a heap profile.
+//! and certificates again, SIGUSR2 writes a heap profile. A service manager is told when we are ready, and when we leave.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::server::Server;
-use crate::tasks::{Signal, Signals};
+use crate::tasks::{Signal, Signals, manager};
 
 /// Serves; `announce` prints the addresses in use on standard output.
 pub async fn run(config: &Config, announce: bool) -> anyhow::Result<ExitCode> {
@@ -19,6 +19,7 @@ pub async fn run(config: &Config, announce: bool) -> anyhow::Result<ExitCode> {
         _ = signals.leave() => return Ok(ExitCode::SUCCESS),
     };
     say_where(&server, config.access.tls.is_some(), announce)?;
+    server.show_life();
     let signal = loop {
         match signals.next().await {
             Signal::Hangup => server.reload(),
@@ -27,6 +28,7 @@ pub async fn run(config: &Config, announce: bool) -> anyhow::Result<ExitCode> {
         }
     };
     tracing::info!(?signal, "leaving");
+    manager::leaving();
     let stop = async {
         match signal {
             // At a terminal nobody balances.
@@ -49,6 +51,7 @@ fn say_where(server: &Server, tls: bool, announce: bool) -> std::io::Result<()> 
     let urls = server.listen.iter().map(|address| format!("{scheme}://{address}"));
     let urls: Vec<_> = urls.collect();
     let admin = format!("http://{}", server.admin);
+    manager::ready(&format!("listens on {}", urls.join(", ")));
     if std::io::stderr().is_terminal() {
         eprintln!("Evensong listens on {} (admin: {admin})", urls.join(", "));
     } else {

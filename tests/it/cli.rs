@@ -209,11 +209,22 @@ async fn it_serves_until_a_signal_and_leaves_nothing_behind() {
     }
 }
 
+fn ignores(process: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a mask");
+    let ignored = u64::from_str_radix(ignored.trim(), 16).expect("hexadecimal digits");
+    ignored & 1 << (signal.as_raw() - 1) != 0
+}
+
 /// `pkill -USR2 evensong` reaches them as well as the server.
 #[tokio::test]
 async fn workers_leave_signals_to_the_server() {
     let mut server = ChildServer::start(&[], &[]).await;
     let before = server.workers();
+    // One that has only just begun has not yet said so to the kernel.
+    while !before.iter().all(|worker| ignores(*worker, Signal::USR2)) {
+        tokio::task::yield_now().await;
+    }
     for signal in [Signal::HUP, Signal::USR2, Signal::INT] {
         for worker in &before {
             let worker = Pid::from_raw(*worker as i32).expect("a process id");

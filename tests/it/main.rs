@@ -23,6 +23,7 @@ mod leaks;
 #[cfg(all(feature = "leak-guards", feature = "leak-map"))]
 mod leaks_on_purpose;
 mod leaving;
+mod manager;
 mod media;
 mod openapi;
 mod realtime;

@@ -114,7 +114,7 @@ fn process_and_runtime(metrics: &Metrics, process: &Process, open_fds: u64) {
     set_seconds(&metrics.runtime_busy, busy.sum::<std::time::Duration>().as_secs_f64());
     let label = BuildLabel {
         version: env!("CARGO_PKG_VERSION"),
-        revision: option_env!("EVENSONG_REVISION").unwrap_or("unknown"),
+        revision: env!("EVENSONG_REVISION"),
         profile: if cfg!(debug_assertions) { "debug" } else { "release" },
     };
     metrics.build_info.get_or_create(&label).set(1);
