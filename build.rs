@@ -72,6 +72,7 @@ fn revision() -> String {
 }
 
 /// What git says; nothing where there is none, or no repository.
+#[expect(clippy::disallowed_methods, reason = "it is waited for, and the build is over behind it")]
 fn git(args: &[&str]) -> Option<String> {
     let output = Command::new("git").args(args).output().ok().filter(|out| out.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_string()).filter(|said| !said.is_empty())

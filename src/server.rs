@@ -346,7 +346,7 @@ impl Server {
     /// Shows the service manager that tasks still run, if it wants to see that.
     pub fn show_life(&self) {
         if let Some(every) = manager::wants_signs_every() {
-            let sign = || std::future::ready(manager::alive());
+            let sign = || async { manager::alive() };
             self.scopes.timers.spawner().every("service manager", every, sign);
         }
     }
